@@ -12,14 +12,11 @@ from taskapi.json_provider import BareResponse, OrjsonProvider
 from taskapi.logs import configure_logging, register_request_log
 from taskapi.views import auth, health, tasks
 
-MAX_BODY_BYTES = 64 * 1024
-
 
 def create_app(config: Config) -> Flask:
     """Return the WSGI application. Its database is closed: the process that serves opens it."""
     configure_logging(config.log_level)
     app = Flask("taskapi", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.response_class = BareResponse
     app.json = OrjsonProvider(app)
     # A redirect to the right number of slashes would be an answer in HTML.

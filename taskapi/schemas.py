@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import orjson
 from flask import abort, request
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
 from taskapi.exceptions import InvalidInput, fault, missing
+
+MAX_BODY_BYTES = 64 * 1024
+DRAINED_BYTES = 2 * 1024 * 1024
 
 # An escape in JSON text: a surrogate pair, a lone surrogate (the group), or any other.
 JSON_ESCAPE = re.compile(
@@ -151,13 +154,15 @@ def read_body() -> dict[str, Any] | None:
     """Return the request's JSON object, or None if there is no body.
 
     Raises InvalidInput if it is another JSON value; aborts with 400 if it isn't JSON or isn't
-    whole, 411 without a length, 413 over MAX_CONTENT_LENGTH and 415 if it isn't declared as JSON.
+    whole, 411 without a length, 413 over MAX_BODY_BYTES and 415 if it isn't declared as JSON.
     """
     # Werkzeug would cut a body of unknown length at the limit and hand on what came before.
     if "Transfer-Encoding" in request.headers:
-        abort(411)
+        _refuse(411)
     if not request.content_length:
         return None
+    if request.content_length > MAX_BODY_BYTES:
+        _refuse(413)
     body = request.get_data(cache=False)
     if len(body) != request.content_length:
         abort(400)
@@ -167,6 +172,16 @@ def read_body() -> dict[str, Any] | None:
     if not isinstance(value, dict):
         raise InvalidInput({"loc": ["body"], "msg": "Must be a JSON object", "type": "value_error"})
     return value
+
+
+def _refuse(status: int) -> NoReturn:
+    """Abort, after reading what a moderate client still sends.
+
+    gunicorn closes a connection with more than 64 KiB unread, and the client that is still
+    sending might never see the answer.
+    """
+    request.environ["wsgi.input"].read(DRAINED_BYTES)
+    abort(status)
 
 
 def _parse_json(body: bytes) -> Any:

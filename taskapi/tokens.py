@@ -12,6 +12,8 @@ from taskapi.identifiers import parse_uuid
 from taskapi.queries import User
 
 ALGORITHM = "HS256"
+# The end of the year 9999, in seconds: the last that RFC 3339 can write.
+LAST_SECOND = 253_402_300_799
 
 
 def issue_token(user: User) -> str:
@@ -41,11 +43,11 @@ def verify_token(token: str) -> str:
         )
     except jwt.ExpiredSignatureError as error:
         raise TokenExpired from error
-    # A surrogate in the header's text is a UnicodeError and no PyJWTError.
-    except (jwt.PyJWTError, UnicodeError) as error:
+    # PyJWT lets through what its parsers raise of text that isn't ASCII or is nested deep.
+    except (jwt.PyJWTError, UnicodeError, RecursionError) as error:
         raise InvalidToken from error
-    # PyJWT takes any text for `sub` and text for a number in `exp`.
+    # PyJWT takes any text for `sub`, and for `exp` text and numbers of any size too.
     user_id = parse_uuid(claims["sub"])
-    if user_id is None or type(claims["exp"]) not in (int, float):
+    if user_id is None or type(claims["exp"]) not in (int, float) or claims["exp"] > LAST_SECOND:
         raise InvalidToken
     return user_id

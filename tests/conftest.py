@@ -37,7 +37,7 @@ def server_url(folder: Path) -> Iterator[str]:
         yield postgres.url
 
 
-def as_uri(**params: str) -> str:
+def as_uri(**params: str | int | None) -> str:
     """Return libpq parameters as a URI, which is what DATABASE_URL takes."""
     return "postgresql://?" + str(httpx.QueryParams(params)).replace("+", "%20")
 
@@ -82,7 +82,7 @@ def database(database_url: str) -> Iterator[psycopg.Connection]:
 @pytest.fixture
 def make_postgres(tmp_path: Path) -> Iterator[MakePostgres]:
     """Return a function that starts a server of this test's own, for faults."""
-    servers = []
+    servers: list[EmbeddedPostgres] = []
 
     def make(**settings: str) -> EmbeddedPostgres:
         data_dir = tmp_path / f"postgres{len(servers)}"

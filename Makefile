@@ -1,0 +1,45 @@
+PYTHON ?= python3
+
+# No script of .venv/bin is run by its name: its shebang breaks where the path has a space.
+PY := .venv/bin/python
+INSTALLED := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint migrate clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile
+
+# exec, so that no shell stands between make and the launcher when a signal comes
+run: $(INSTALLED) ## start the service with a PostgreSQL of its own, or with DATABASE_URL
+	@exec $(PY) deploy/local/run.py
+
+test: $(INSTALLED) ## run all tests, then lint
+	@$(PY) -m pytest
+	@$(MAKE) --no-print-directory lint
+
+lint: $(INSTALLED) ## check style, format and types
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy --strict taskapi wsgi.py gunicorn.conf.py deploy tests
+
+migrate: $(INSTALLED) ## bring the database of DATABASE_URL up to date
+	@test -n "$$DATABASE_URL" || { echo 'taskapi: set DATABASE_URL to the database to migrate' >&2; exit 1; }
+	@exec $(PY) -m taskapi migrate apply
+
+clean: ## remove what make made; the data of make run, in .local, stays
+	rm -rf .venv .coverage .coverage.* htmlcov .mypy_cache .pytest_cache .ruff_cache
+	find . -name .local -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Made anew when a pin changes, so that nothing stays in it that is no longer asked for
+$(INSTALLED): requirements.txt requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'taskapi: needs Python 3.11 or newer as $(PYTHON): name another, as in make PYTHON=python3.13' >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+		{ echo "taskapi: $(PYTHON) can't make a virtual environment: apt install python3-venv" >&2; exit 1; }
+	@echo 'Installing into .venv, once'
+	@$(PYTHON) -m venv --clear .venv || \
+		{ rm -rf .venv; echo 'taskapi: .venv could not be made: mend what is said above' >&2; exit 1; }
+	@$(PY) -m pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt || \
+		{ rm -rf .venv; echo 'taskapi: pip could not install requirements-dev.txt: mend what is said above' >&2; exit 1; }
+	@touch $@

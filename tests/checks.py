@@ -1,0 +1,68 @@
+"""What holds of every answer of one kind."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import httpx
+
+UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
+MEMBERS = {"id", "user_id", "title", "description", "completed", "created_at", "updated_at"}
+
+# What would give away what is inside: SQL, names of the schema, libraries, paths, tracebacks.
+INTERNALS = re.compile(
+    r"psycopg|postgres|werkzeug|flask|marshmallow|orjson|argon|jwt\b|gunicorn|yoyo|sqlstate"
+    r"|\bselect\b|insert into|update tasks|constraint|_pkey|_fkey|_check\b|_key\b|traceback"
+    r'|file "|\.py\b|/usr|/home|site-packages|exception',
+    re.IGNORECASE,
+)
+
+
+def assert_task(task: dict[str, Any]) -> None:
+    """A task has its seven members, of the right types and forms."""
+    assert set(task) == MEMBERS
+    assert UUID.fullmatch(task["id"])
+    assert UUID.fullmatch(task["user_id"])
+    assert isinstance(task["title"], str)
+    assert task["description"] is None or isinstance(task["description"], str)
+    assert isinstance(task["completed"], bool)
+    assert TIMESTAMP.fullmatch(task["created_at"])
+    assert TIMESTAMP.fullmatch(task["updated_at"])
+
+
+def assert_error(response: httpx.Response, status: int, detail: str | None = None) -> None:
+    """An error is JSON with a sentence, bears a request id, and shows nothing internal."""
+    assert response.status_code == status, response.text
+    assert response.headers["Content-Type"] == "application/json"
+    assert response.headers["X-Request-ID"]
+    body = response.json()
+    assert set(body) == {"detail"}
+    assert not INTERNALS.search(response.text), response.text
+    if status == 422:
+        assert isinstance(body["detail"], list)
+        assert body["detail"]
+        for entry in body["detail"]:
+            assert set(entry) == {"loc", "msg", "type"}
+            assert entry["loc"][0] in ("body", "path", "query", "header")
+            assert entry["msg"]
+            assert entry["type"] in ("value_error", "value_error.missing")
+    else:
+        assert isinstance(body["detail"], str)
+        assert body["detail"]
+    if status == 401:
+        assert response.headers["WWW-Authenticate"] == "Bearer"
+    if status == 503:
+        assert int(response.headers["Retry-After"]) > 0
+    if detail is not None:
+        assert body["detail"] == detail
+
+
+def assert_faults(response: httpx.Response, *locs: list[str], missing: bool = False) -> None:
+    """A 422 that names exactly these places."""
+    assert_error(response, 422)
+    detail = response.json()["detail"]
+    assert sorted(entry["loc"] for entry in detail) == sorted(locs), detail
+    kind = "value_error.missing" if missing else "value_error"
+    assert {entry["type"] for entry in detail} == {kind}, detail

@@ -1,0 +1,55 @@
+"""The README's tour, run as it stands."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+
+from tests.checks import assert_task
+from tests.conftest import MakeDatabase, MakeService
+from tests.service import PATIENCE, ROOT, migrate
+
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_tour_does_what_it_says(make_service: MakeService, make_database: MakeDatabase) -> None:
+    """And what it made survives a restart."""
+    [tour] = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    url = make_database()
+    migrate(url)
+    service = make_service(DATABASE_URL=url)
+    for statuses in ((201, 204), (409, 204)):
+        service.start()
+        done = subprocess.run(
+            ["bash", "-eu", "-c", tour],
+            env=os.environ | {"API": service.url},
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=True,
+        )
+        assert done.stderr == ""
+        service.stop()
+        signup, *rest = done.stdout.splitlines()
+        if statuses[0] == 201:
+            assert set(json.loads(signup)) == {"user_id", "email"}
+        else:
+            assert json.loads(signup) == {"detail": "Email already registered"}
+        created, listed, read, changed, toggled, completed = map(json.loads, rest[:6])
+        assert_task(created)
+        assert (listed, read) == ([created], created)
+        assert (changed["title"], changed["description"]) == ("Buy oat milk", "two litres")
+        assert (toggled["completed"], completed["completed"]) == (True, True)
+        assert rest[6] == "204"
+        assert json.loads(rest[7]) == {"detail": "Task not found"}
+
+
+def test_the_configuration_table_names_every_variable() -> None:
+    example = (ROOT / ".env.example").read_text()
+    section = README.partition("## Configuration")[2].partition("## ")[0]
+    for name, default in re.findall(r"^([A-Z_]+)=(.*)$", example, re.MULTILINE):
+        assert name in section
+        if name not in ("DATABASE_URL", "JWT_SECRET"):
+            assert default in section

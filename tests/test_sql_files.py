@@ -1,0 +1,110 @@
+"""The SQL files: one statement each, run by the one function of the same name."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+
+import psycopg
+import pytest
+
+from taskapi import queries
+from taskapi.sql_files import STATEMENTS, released_migrations
+from tests.service import ROOT
+
+SOURCES = sorted((ROOT / "taskapi").rglob("*.py"))
+# What a migration needs runs on a connection of its own, before there is an application.
+RUN_BY_MIGRATIONS = {"lock_migrations", "check_migration_rights"}
+SQL_TEXT = re.compile(
+    r"\b(select\b.+\bfrom|insert\s+into|update\s+\w+\s+set|delete\s+from|create\s+table\b|alter\s+table"
+    r"|drop\s+table|begin;|commit;|set\s+(local|session)|pg_\w+\()",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+def strings(source: str) -> list[str]:
+    """All string literals of a module but its docstrings."""
+    tree = ast.parse(source)
+    docstrings = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+    return [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and id(node) not in docstrings
+    ]
+
+
+def test_there_is_no_sql_in_python() -> None:
+    assert SQL_TEXT.search("x = 'SELECT id FROM tasks'")
+    for path in SOURCES:
+        for text in strings(path.read_text()):
+            assert not SQL_TEXT.search(text), f"{path.name}: {text!r}"
+
+
+def test_each_statement_has_one_function_of_its_name() -> None:
+    functions = {
+        name
+        for name, member in inspect.getmembers(queries, inspect.isfunction)
+        if member.__module__ == queries.__name__ and not name.startswith("_")
+    }
+    assert functions == set(STATEMENTS) - RUN_BY_MIGRATIONS
+    for name in functions:
+        assert f'"{name}"' in inspect.getsource(getattr(queries, name))
+    migrations = (ROOT / "taskapi" / "migrations.py").read_text()
+    assert all(f'STATEMENTS["{name}"]' in migrations for name in RUN_BY_MIGRATIONS)
+
+
+def test_each_function_has_one_caller() -> None:
+    """A query that nobody calls is dead, one that several call wants a look."""
+    for name in set(STATEMENTS) - RUN_BY_MIGRATIONS:
+        callers = [path for path in SOURCES if f"queries.{name}(" in path.read_text()]
+        assert len(callers) == 1, name
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_each_file_is_one_statement_with_a_line_that_says_what_it_is_for(name: str) -> None:
+    text = STATEMENTS[name].decode()
+    assert re.match(r"-- [A-Z].*\.\n", text.replace("\n-- ", " "))
+    code = re.sub(r"--.*", "", text)
+    assert code.count(";") == 1
+    assert code.rstrip().endswith(";")
+    assert not re.search(r"%s|\*", code), "named columns, named parameters"
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in STATEMENTS if b" tasks" in re.sub(rb"--.*", b"", STATEMENTS[name])]
+)
+def test_each_statement_on_tasks_names_the_user(name: str) -> None:
+    code = re.sub(r"--.*", "", STATEMENTS[name].decode())
+    if "INSERT" in code:
+        assert re.search(r"INSERT INTO tasks \(user_id.*VALUES \(%\(user_id\)s", code, re.DOTALL)
+    else:
+        assert re.search(r"WHERE user_id = %\(user_id\)s", code)
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_each_statement_plans_against_the_schema(name: str, database: psycopg.Connection) -> None:
+    text = STATEMENTS[name].decode()
+    params = dict.fromkeys(re.findall(r"%\((\w+)\)s", text))
+    plan = database.execute(f"EXPLAIN {text}", params).fetchall()
+    assert plan
+
+
+def test_each_migration_has_its_way_back() -> None:
+    ids = released_migrations()
+    assert ids == sorted(ids)
+    numbers = [id.partition(".")[0] for id in ids]
+    assert numbers == [f"{n:04}" for n in range(1, len(ids) + 1)]
+    for id in ids:
+        assert re.fullmatch(r"\d{4}\.[a-z0-9]+(-[a-z0-9]+)*", id)
+        assert (ROOT / "migrations" / f"{id}.rollback.sql").read_text().strip()
+    files = {path.name for path in (ROOT / "migrations").iterdir()}
+    assert files == {f"{id}{end}" for id in ids for end in (".sql", ".rollback.sql")}
