@@ -105,9 +105,11 @@ class Database:
             try:
                 return conn.execute(STATEMENTS[name], params).fetchall()
             except psycopg.Error as error:
-                if error.sqlstate in SPOILT_CONNECTION:
+                # A fatal error may be read before the end of the connection that follows it.
+                lost = conn.broken or error.diag.severity_nonlocalized in ("FATAL", "PANIC")
+                if lost or error.sqlstate in SPOILT_CONNECTION:
                     conn.close()
-                if conn.broken:
+                if lost:
                     raise ConnectionLost(f"{name}: {describe(error)}") from error
                 if conn.closed or isinstance(error, psycopg.OperationalError):
                     raise DatabaseUnavailable(f"{name}: {describe(error)}") from error

@@ -125,8 +125,9 @@ class Waiting:
 
     def terminate(self) -> None:
         self.wait_for_another()
-        self.seen |= self.pids()
-        self.dba.execute(TERMINATE)
+        for pid in self.pids():
+            self.seen.add(pid)
+            self.dba.execute("SELECT pg_terminate_backend(%s, 60000)", [pid])
 
 
 @pytest.fixture

@@ -126,6 +126,7 @@ def _child(env: Mapping[str, str], *module: str) -> Iterator[subprocess.Popen[by
         cwd=ROOT,
         env=env,
         stdin=subprocess.DEVNULL,
+        stdout=sys.stderr,  # ours is for the one line that says that all is ready
         # Ctrl-C would reach gunicorn too, as a SIGINT that drops the requests in flight
         start_new_session=True,
     )
