@@ -34,6 +34,7 @@ ANSWERS: dict[type[exceptions.TaskApiError], Answer] = {
     exceptions.InvalidCredentials: Answer(401, "Invalid credentials", BEARER),
     exceptions.AccessDenied: Answer(403, "Access denied: user_id does not match the token"),
     exceptions.TaskNotFound: Answer(404, "Task not found"),
+    exceptions.TaskChanged: Answer(412, "The task has changed since"),
     exceptions.EmailTaken: Answer(409, "Email already registered"),
     exceptions.DatabaseUnavailable: Answer(503, "The database is not available", RETRY),
     exceptions.MigrationsPending: Answer(503, "The database lacks migrations", RETRY),
