@@ -44,8 +44,9 @@ def read_versions() -> Versions:
     return [version for tag in tags if (version := _parse_version(tag)) is not None]
 
 
-def _parse_version(tag: str) -> datetime | None:
+def _parse_version(tag: str | None) -> datetime | None:
+    # Werkzeug reads an empty tag, "", as None.
     try:
-        return datetime.fromisoformat(tag) if UPDATED_AT.fullmatch(tag) else None
+        return datetime.fromisoformat(tag) if tag and UPDATED_AT.fullmatch(tag) else None
     except ValueError:
         return None

@@ -12,10 +12,12 @@ import orjson
 from flask import abort, request
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
-from taskapi.exceptions import InvalidInput, fault, missing
+from taskapi.exceptions import Fault, InvalidInput, fault, missing
 
 MAX_BODY_BYTES = 64 * 1024
 DRAINED_BYTES = 2 * 1024 * 1024
+
+NOT_AN_OBJECT: Fault = {"loc": ["body"], "msg": "Must be a JSON object", "type": "value_error"}
 
 # JSON Merge Patch (RFC 7396) under its own name and under that of all JSON.
 MERGE_PATCH = ("application/merge-patch+json", "application/json")
@@ -241,7 +243,7 @@ def read_body(media_types: Collection[str] = ()) -> dict[str, Any] | None:
         abort(415)
     value = _parse_json(body)
     if not isinstance(value, dict):
-        raise InvalidInput({"loc": ["body"], "msg": "Must be a JSON object", "type": "value_error"})
+        raise InvalidInput(NOT_AN_OBJECT)
     return value
 
 

@@ -12,6 +12,7 @@ from taskapi.identifiers import parse_uuid
 from taskapi.queries import Task
 from taskapi.schemas import (
     MERGE_PATCH,
+    NOT_AN_OBJECT,
     CompleteTaskSchema,
     CreateTaskSchema,
     ListTasksSchema,
@@ -123,8 +124,10 @@ def update_task(user_id: str, id: str) -> Response:
 @bp.patch("/<id>")
 def patch_task(user_id: str, id: str) -> Response:
     """Change what is sent of title, description and completed (RFC 7396)."""
-    body = load(PATCH, read_body(MERGE_PATCH))
-    return found(update(user_id, id, body))
+    body = read_body(MERGE_PATCH)
+    if body is None:
+        raise InvalidInput(NOT_AN_OBJECT)
+    return found(update(user_id, id, load(PATCH, body)))
 
 
 @bp.patch("/<id>/complete")
