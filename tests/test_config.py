@@ -109,5 +109,11 @@ def test_making_the_app_connects_to_nothing() -> None:
     app = create_app(load_config({**GOOD, "DATABASE_URL": url, "DB_POOL_TIMEOUT": "0.1"}))
     stats = app.extensions["taskapi.database"].stats()
     assert stats.get("connections_num", 0) == 0
-    response = app.test_client().get("/ready")
-    assert response.status_code == 503
+    client = app.test_client()
+    responses = [
+        client.get("/ready"),
+        client.post("/api/auth/login", json={"email": "", "password": ""}),
+    ]
+    for response in responses:
+        assert response.status_code == 503
+        assert response.json == {"detail": "The database is not available"}
