@@ -141,8 +141,8 @@ def test_wrong_password_and_unknown_address_cost_the_same_time(client: httpx.Cli
     sign_up(client, email)
     wrong, unknown = [], []
     for _ in range(9):
-        wrong.append(log_in(client, email, "wrong").elapsed)
-        unknown.append(log_in(client, new_email()).elapsed)
+        wrong.append(log_in(client, email, "wrong").elapsed.total_seconds())
+        unknown.append(log_in(client, new_email()).elapsed.total_seconds())
     assert 1 / 3 < statistics.median(unknown) / statistics.median(wrong) < 3
 
 
