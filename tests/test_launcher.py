@@ -62,9 +62,9 @@ def run(checkout: Path) -> Iterator[Run]:
 
 
 def first_line(launcher: subprocess.Popen[str]) -> str:
-    """Return the next line of what the launcher prints, without its migrations' lines."""
+    """Return the next line of what the launcher itself prints."""
     assert launcher.stdout is not None
-    return next(line for line in launcher.stdout if not line.startswith(("applied ", "nothing ")))
+    return next(launcher.stdout)
 
 
 def processes_of(checkout: Path) -> list[psutil.Process]:
