@@ -121,6 +121,7 @@ def _one_line_errors() -> Iterator[None]:
         raise MigrationError(one_line(error)) from error
 
 
-def one_line(error: Exception) -> str:
-    """Return what an error says, without line breaks."""
-    return " ".join(str(error).split())
+def one_line(error: psycopg.Error) -> str:
+    """Return what an error says, without line breaks and without where PostgreSQL was."""
+    parts = (error.diag.message_primary, error.diag.message_detail, error.diag.message_hint)
+    return " ".join((" ".join(filter(None, parts)) or str(error)).split())
