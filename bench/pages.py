@@ -12,7 +12,6 @@ import tempfile
 import time
 from pathlib import Path
 
-import httpx
 import psycopg
 
 ROOT = Path(__file__).parent.parent

@@ -61,10 +61,12 @@ def _locked_backend(database_url: str) -> Iterator[Any]:
     that a row found under it is nobody's and can go.
     """
     _ensure_user_name()
-    with _one_line_errors():
-        lock = psycopg.connect(
-            database_url, autocommit=True, row_factory=namedtuple_row, connect_timeout=10
-        )
+    try:
+        lock = psycopg.connect(database_url, autocommit=True, row_factory=namedtuple_row)
+    except psycopg.OperationalError as error:
+        raise MigrationError(
+            f"the database can't be reached: check DATABASE_URL and the server ({one_line(error)})"
+        ) from error
     with lock:
         _check_rights(lock)
         lock.execute(STATEMENTS["lock_migrations"])
@@ -116,4 +118,10 @@ def _one_line_errors() -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        raise MigrationError(" ".join(str(error).split())) from error
+        raise MigrationError(one_line(error)) from error
+
+
+def one_line(error: psycopg.Error) -> str:
+    """Return what an error says, without line breaks and without where PostgreSQL was."""
+    parts = (error.diag.message_primary, error.diag.message_detail, error.diag.message_hint)
+    return " ".join((" ".join(filter(None, parts)) or str(error)).split())

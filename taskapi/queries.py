@@ -57,7 +57,7 @@ Versions = list[datetime] | None
 def create_user(*, email: str, password_hash: str) -> User:
     """Create an account. Raises EmailTaken."""
     try:
-        rows = db.current().write("create_user", email=email, password_hash=password_hash)
+        rows = db.current().as_login(email).write("create_user", password_hash=password_hash)
     except errors.UniqueViolation as error:
         if error.diag.constraint_name == "users_email_key":
             raise EmailTaken from error
@@ -68,19 +68,17 @@ def create_user(*, email: str, password_hash: str) -> User:
 
 def find_user(*, email: str) -> Credentials | None:
     """Return the account with this address, whatever its case."""
-    rows = db.current().read("find_user", email=email)
+    rows = db.current().as_login(email).read("find_user")
     return rows[0] if rows else None
 
 
 def create_task(*, user_id: str, title: str, description: str | None, completed: bool) -> Task:
     """Create a task. Raises UnknownUser if the account is gone."""
     try:
-        rows = db.current().write(
-            "create_task",
-            user_id=user_id,
-            title=title,
-            description=description,
-            completed=completed,
+        rows = (
+            db.current()
+            .as_user(user_id)
+            .write("create_task", title=title, description=description, completed=completed)
         )
     except errors.ForeignKeyViolation as error:
         if error.diag.constraint_name == "tasks_user_id_fkey":
@@ -105,14 +103,17 @@ def create_task_once(
     the account is gone.
     """
     try:
-        [row] = db.current().write(
-            "create_task_once",
-            key=key,
-            request_hash=request_hash,
-            user_id=user_id,
-            title=title,
-            description=description,
-            completed=completed,
+        [row] = (
+            db.current()
+            .as_user(user_id)
+            .write(
+                "create_task_once",
+                key=key,
+                request_hash=request_hash,
+                title=title,
+                description=description,
+                completed=completed,
+            )
         )
     except errors.ForeignKeyViolation as error:
         if error.diag.constraint_name == "idempotency_keys_user_id_fkey":
@@ -135,7 +136,7 @@ def create_task_once(
 
 def purge_idempotency_keys() -> int:
     """Delete some of the keys that are older than 24 hours and return how many."""
-    [row] = db.current().write("purge_idempotency_keys")
+    [row] = db.current().as_purger().write("purge_idempotency_keys")
     deleted: int = row["deleted_keys"]
     return deleted
 
@@ -149,14 +150,17 @@ def list_tasks(
     limit: int,
 ) -> list[Task]:
     """Return up to `limit` tasks after a position, newest first; None for what doesn't matter."""
-    return db.current().read(
-        "list_tasks",
-        user_id=user_id,
-        after_created_at=after and after.created_at,
-        after_id=after and after.id,
-        completed=completed,
-        q=q,
-        limit=limit,
+    return (
+        db.current()
+        .as_user(user_id)
+        .read(
+            "list_tasks",
+            after_created_at=after and after.created_at,
+            after_id=after and after.id,
+            completed=completed,
+            q=q,
+            limit=limit,
+        )
     )
 
 
@@ -169,20 +173,23 @@ def list_tasks_oldest_first(
     limit: int,
 ) -> list[Task]:
     """Return up to `limit` tasks after a position, oldest first; None for what doesn't matter."""
-    return db.current().read(
-        "list_tasks_oldest_first",
-        user_id=user_id,
-        after_created_at=after and after.created_at,
-        after_id=after and after.id,
-        completed=completed,
-        q=q,
-        limit=limit,
+    return (
+        db.current()
+        .as_user(user_id)
+        .read(
+            "list_tasks_oldest_first",
+            after_created_at=after and after.created_at,
+            after_id=after and after.id,
+            completed=completed,
+            q=q,
+            limit=limit,
+        )
     )
 
 
 def get_task(*, user_id: str, id: str) -> Task | None:
     """Return the user's task with this id, or None."""
-    rows = db.current().read("get_task", user_id=user_id, id=id)
+    rows = db.current().as_user(user_id).read("get_task", id=id)
     return rows[0] if rows else None
 
 
@@ -200,15 +207,18 @@ def update_task(
 
     Returns None if there is no task. Raises TaskChanged.
     """
-    rows = db.current().write(
-        "update_task",
-        user_id=user_id,
-        id=id,
-        title=title,
-        set_description=set_description,
-        description=description,
-        completed=completed,
-        versions=versions,
+    rows = (
+        db.current()
+        .as_user(user_id)
+        .write(
+            "update_task",
+            id=id,
+            title=title,
+            set_description=set_description,
+            description=description,
+            completed=completed,
+            versions=versions,
+        )
     )
     task: Task | None = _written(rows)
     return task
@@ -221,8 +231,10 @@ def complete_task(
 
     Returns None if there is no task. Raises TaskChanged.
     """
-    rows = db.current().write(
-        "complete_task", user_id=user_id, id=id, completed=completed, versions=versions
+    rows = (
+        db.current()
+        .as_user(user_id)
+        .write("complete_task", id=id, completed=completed, versions=versions)
     )
     task: Task | None = _written(rows)
     return task
@@ -230,7 +242,7 @@ def complete_task(
 
 def delete_task(*, user_id: str, id: str, versions: Versions) -> bool:
     """Delete the user's task with this id; False if there was none. Raises TaskChanged."""
-    rows = db.current().write("delete_task", user_id=user_id, id=id, versions=versions)
+    rows = db.current().as_user(user_id).write("delete_task", id=id, versions=versions)
     return _written(rows) is not None
 
 
@@ -247,7 +259,7 @@ def _written(rows: list[Any]) -> Any:
 def list_applied_migrations() -> list[str]:
     """Return the ids of the migrations that the database has."""
     try:
-        rows = db.current().read("list_applied_migrations")
+        rows = db.current().as_nobody().read("list_applied_migrations")
     except errors.UndefinedTable:
         return []
     return [row["migration_id"] for row in rows]

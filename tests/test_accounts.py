@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
@@ -132,6 +133,17 @@ def test_wrong_password_and_unknown_address_are_one_answer(client: httpx.Client)
         assert_error(answer, 401, "Invalid credentials")
     bodies = {answer.content for answer in answers}
     assert len(bodies) == 1
+
+
+def test_wrong_password_and_unknown_address_cost_the_same_time(client: httpx.Client) -> None:
+    """Else the time would tell who has an account: without the hash it is a tenth."""
+    email = new_email()
+    sign_up(client, email)
+    wrong, unknown = [], []
+    for _ in range(9):
+        wrong.append(log_in(client, email, "wrong").elapsed.total_seconds())
+        unknown.append(log_in(client, new_email()).elapsed.total_seconds())
+    assert 1 / 3 < statistics.median(unknown) / statistics.median(wrong) < 3
 
 
 def test_the_password_is_kept_as_an_argon2id_hash(

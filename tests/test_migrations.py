@@ -48,6 +48,17 @@ def schema(url: str) -> list[tuple[object, ...]]:
             UNION ALL
             SELECT 'function', proname, prosrc, '', '', ''
             FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+            UNION ALL
+            SELECT 'policy', tablename, policyname, roles::text || cmd, qual, with_check
+            FROM pg_policies WHERE schemaname = 'public'
+            UNION ALL
+            SELECT 'rights', relname, relrowsecurity || ' ' || relforcerowsecurity,
+                coalesce(relacl, acldefault('r', relowner))::text, '', ''
+            FROM pg_class
+            WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname !~ 'yoyo'
+            UNION ALL
+            SELECT 'column rights', attrelid::regclass::text, attname, attacl::text, '', ''
+            FROM pg_attribute WHERE attacl IS NOT NULL AND attrelid >= 16384
             ORDER BY 1, 2, 3, 4
             """
         ).fetchall()
@@ -180,12 +191,21 @@ def test_a_database_that_is_not_utf8_is_refused(make_database: MakeDatabase) -> 
             conn.execute(f"DROP DATABASE {name}")
 
 
+def test_a_standby_is_refused(make_postgres: MakePostgres) -> None:
+    postgres = make_postgres()
+    postgres.stop()
+    (postgres.data_dir / "standby.signal").touch()
+    postgres.start()
+    with pytest.raises(MigrationError, match="standby"):
+        apply_migrations(postgres.url)
+
+
 def test_a_server_that_is_away_is_one_line() -> None:
     url = f"postgresql://127.0.0.1:{free_port()}/x"
     done = run_command("-m", "taskapi", "migrate", "apply", DATABASE_URL=url)
     assert done.returncode == 1
     assert done.stdout == ""
-    assert done.stderr.startswith("taskapi: ")
+    assert done.stderr.startswith("taskapi: the database can't be reached: check DATABASE_URL")
     assert done.stderr.count("\n") == 1
 
 

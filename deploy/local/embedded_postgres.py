@@ -247,11 +247,13 @@ class EmbeddedPostgres:
             return die_with_parent(death_signal)
         uid, gid = self._server_user()
         # The capability lets the server pass through directories that are closed to its user
-        # (a checkout below /root), so that no directory's mode has to change
+        # (a checkout below /root), so that no directory's mode has to change. The securebit is for
+        # access(2), by which initdb looks for postgres: it ignores capabilities otherwise.
         prefix = _setpriv(
             f"--reuid={uid}",
             f"--regid={gid}",
             "--clear-groups",
+            "--securebits=+no_setuid_fixup",
             "--inh-caps=+dac_override",
             "--ambient-caps=+dac_override",
             f"--pdeathsig={death_signal}",

@@ -20,6 +20,10 @@ from types import FrameType
 from embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError, die_with_parent
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from taskapi.config import ConfigError, load_config  # noqa: E402 - the checkout isn't installed
+
 LOCAL = ROOT / ".local"
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -35,7 +39,7 @@ def main() -> int:
             signal.signal(number, _stop)
     try:
         return _run(dict(os.environ))
-    except (LaunchError, EmbeddedPostgresError) as error:
+    except (LaunchError, EmbeddedPostgresError, ConfigError) as error:
         message = str(error)
     except PermissionError as error:
         message = f"{error.filename} is closed to this user: change its owner or remove it"
@@ -52,9 +56,11 @@ def _stop(_number: int, _frame: FrameType | None) -> None:
 
 
 def _run(env: dict[str, str]) -> int:
-    host, port = env.get("HOST") or "127.0.0.1", _read_port(env)
+    # Before anything is made or started: what has no value yet stands for what will be made
+    promised = {"DATABASE_URL": "postgresql://", "JWT_SECRET": "x" * 32}
+    config = load_config(promised | {name: value for name, value in env.items() if value})
+    host, port = config.host, config.port
     _check_address(host, port)
-    env |= {"HOST": host, "PORT": str(port)}
     with ExitStack() as stack:
         if not env.get("DATABASE_URL"):
             database = stack.enter_context(EmbeddedPostgres(LOCAL / "postgres"))
@@ -77,14 +83,6 @@ def _run(env: dict[str, str]) -> int:
         raise LaunchError(
             f"gunicorn ended by itself (status {gunicorn.returncode}): its log above says why"
         )
-
-
-def _read_port(env: Mapping[str, str]) -> int:
-    value = env.get("PORT") or "8000"
-    with suppress(ValueError):
-        if 1 <= (port := int(value)) <= 65535:
-            return port
-    raise LaunchError(f"PORT must be a number from 1 to 65535, not {value!r}")
 
 
 def _check_address(host: str, port: int) -> None:

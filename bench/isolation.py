@@ -1,0 +1,101 @@
+"""Measure what it costs that the database keeps users apart.
+
+Each query of a user is timed on two connections in turn: alone, as a superuser whom no policy
+binds, and as the service runs it, after act_as and under the policies.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "deploy" / "local")]
+
+import psycopg  # noqa: E402
+from embedded_postgres import EmbeddedPostgres  # noqa: E402
+
+from taskapi.config import load_config  # noqa: E402
+from taskapi.db import Database  # noqa: E402
+from taskapi.migrations import apply_migrations  # noqa: E402
+from taskapi.sql_files import STATEMENTS  # noqa: E402
+
+ROUNDS = 3000
+USERS, TASKS_EACH = 1000, 50
+FILL = (
+    "INSERT INTO users (email, password_hash)"
+    f" SELECT n || '@example.com', '!' FROM generate_series(1, {USERS}) AS n",
+    "INSERT INTO tasks (user_id, title)"
+    f" SELECT id, 'task ' || n FROM users, generate_series(1, {TASKS_EACH}) AS n",
+    "ANALYZE",
+)
+
+
+def main() -> None:
+    """Print the medians in microseconds and their ratio, for each query."""
+    with (
+        tempfile.TemporaryDirectory(prefix="taskapi-bench-") as folder,
+        EmbeddedPostgres(Path(folder) / "postgres") as server,
+    ):
+        apply_migrations(server.url)
+        # One connection each: a plan that serves two roles in turn is made anew each time.
+        one = {"DB_POOL_MIN": "1", "DB_POOL_MAX": "1", "JWT_SECRET": "-" * 32}
+        config = load_config({**one, "DATABASE_URL": server.url})
+        with (
+            psycopg.connect(server.url, autocommit=True) as dba,
+            closing(Database(config)) as alone,
+            closing(Database(config)) as isolated,
+        ):
+            alone.open()
+            isolated.open()
+            compare(alone, isolated, dba)
+
+
+def compare(alone: Database, isolated: Database, dba: psycopg.Connection) -> None:
+    """Time each query both ways."""
+    for statement in FILL:
+        dba.execute(statement)
+    row = dba.execute("SELECT user_id::text, id::text FROM tasks LIMIT 1").fetchone()
+    assert row is not None
+    user_id, task_id = row
+    print(f"medians of {ROUNDS}, µs:  alone  isolated  ratio")
+    for name, params in (
+        ("get_task", {"id": task_id}),
+        ("list_tasks", {}),
+        ("complete_task", {"id": task_id, "completed": None}),
+        ("create_task", {"title": "x", "description": None, "completed": False}),
+    ):
+        # Nothing breaks here, so that write() is the same as read().
+        act = timer(partial(isolated.as_user(user_id).write, name, **params))
+        run = timer(partial(run_alone, alone, name, {**params, "user_id": user_id}))
+        times = [(run(), act()) for _ in range(ROUNDS)]
+        before, after = (statistics.median(column) * 1e6 for column in zip(*times, strict=True))
+        print(f"{name:<20} {before:6.0f} {after:9.0f} {after / before:6.2f}")
+
+
+def run_alone(database: Database, name: str, params: dict[str, Any]) -> list[Any]:
+    """Run the statement on a pooled connection by itself, as the superuser."""
+    with database._connection() as conn:
+        return conn.execute(STATEMENTS[name], params).fetchall()
+
+
+def timer(run: Callable[[], object]) -> Callable[[], float]:
+    """Return a function that runs once and returns the seconds that it took."""
+
+    def timed() -> float:
+        started = time.perf_counter()
+        run()
+        return time.perf_counter() - started
+
+    return timed
+
+
+if __name__ == "__main__":
+    main()
