@@ -31,7 +31,7 @@ def check_credentials(email: str, password: str) -> User:
             _take_back(email, client, attempt["tried_at"])
     if failed or attempt["id"] is None or attempt["email"] is None:
         raise InvalidCredentials
-    _renew_hash(attempt["id"], attempt["password_hash"] or "", password)
+    _renew_hash(email, attempt["password_hash"] or "", password)
     return {"id": attempt["id"], "email": attempt["email"]}
 
 
@@ -42,12 +42,14 @@ def _take_back(email: str, client: str, tried_at: str) -> None:
         logger.warning("A try to log in counts as failed for a minute, though it isn't: %s", error)
 
 
-def _renew_hash(id: str, old_hash: str, password: str) -> None:
+def _renew_hash(email: str, old_hash: str, password: str) -> None:
     """Replace a hash that was made with other parameters, now that its password is at hand."""
     if not is_outdated(old_hash):
         return
     try:
-        queries.update_password_hash(id=id, old_hash=old_hash, new_hash=hash_password(password))
+        queries.update_password_hash(
+            email=email, old_hash=old_hash, new_hash=hash_password(password)
+        )
     except Exception as error:
         # Whatever it is, the user has proved who it is. By its name: a message may quote the row.
         logger.warning("A password's hash is still outdated: %s", type(error).__name__)

@@ -116,4 +116,7 @@ def _one_line_errors() -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        raise MigrationError(" ".join(str(error).split())) from error
+        # Where PostgreSQL was when it failed is of no use to who reads the one line.
+        parts = (error.diag.message_primary, error.diag.message_detail, error.diag.message_hint)
+        message = " ".join(filter(None, parts)) or str(error)
+        raise MigrationError(" ".join(message.split())) from error

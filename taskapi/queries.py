@@ -42,7 +42,7 @@ class Task(TypedDict):
 def create_user(*, email: str, password_hash: str) -> User:
     """Create an account. Raises EmailTaken."""
     try:
-        rows = db.current().write("create_user", email=email, password_hash=password_hash)
+        rows = db.current().as_login(email).write("create_user", password_hash=password_hash)
     except errors.UniqueViolation as error:
         if error.diag.constraint_name == "users_email_key":
             raise EmailTaken from error
@@ -57,18 +57,22 @@ def register_login_attempt(*, email: str, client: str) -> LoginAttempt:
     `retry_after` is None, or the seconds for which this client or address has failed too often.
     """
     attempt: LoginAttempt
-    [attempt] = db.current().write("register_login_attempt", email=email, client=client)
+    [attempt] = db.current().as_login(email).write("register_login_attempt", client=client)
     return attempt
 
 
 def take_back_login_attempt(*, email: str, client: str, tried_at: str) -> None:
     """Don't count a try that was no failure."""
-    db.current().write("take_back_login_attempt", email=email, client=client, tried_at=tried_at)
+    db.current().as_login(email).write("take_back_login_attempt", client=client, tried_at=tried_at)
 
 
-def update_password_hash(*, id: str, old_hash: str, new_hash: str) -> bool:
+def update_password_hash(*, email: str, old_hash: str, new_hash: str) -> bool:
     """Replace the hash of an unchanged password; False if it isn't the account's any more."""
-    rows = db.current().write("update_password_hash", id=id, old_hash=old_hash, new_hash=new_hash)
+    rows = (
+        db.current()
+        .as_login(email)
+        .write("update_password_hash", old_hash=old_hash, new_hash=new_hash)
+    )
     return bool(rows)
 
 
@@ -85,13 +89,16 @@ def create_task(
     Raises UnknownUser if the account is gone, and EmailOfAnotherUser.
     """
     try:
-        rows = db.current().write(
-            "create_task",
-            user_id=user_id,
-            provider_email=provider_email,
-            title=title,
-            description=description,
-            completed=completed,
+        rows = (
+            db.current()
+            .as_user(user_id)
+            .write(
+                "create_task",
+                provider_email=provider_email,
+                title=title,
+                description=description,
+                completed=completed,
+            )
         )
     except errors.ForeignKeyViolation as error:
         if error.diag.constraint_name == "tasks_user_id_fkey":
@@ -103,12 +110,12 @@ def create_task(
 
 def list_tasks(*, user_id: str) -> list[Task]:
     """Return all tasks of the user, newest first."""
-    return db.current().read("list_tasks", user_id=user_id)
+    return db.current().as_user(user_id).read("list_tasks")
 
 
 def get_task(*, user_id: str, id: str) -> Task | None:
     """Return the user's task with this id, or None."""
-    rows = db.current().read("get_task", user_id=user_id, id=id)
+    rows = db.current().as_user(user_id).read("get_task", id=id)
     return rows[0] if rows else None
 
 
@@ -116,32 +123,35 @@ def update_task(
     *, user_id: str, id: str, title: str, set_description: bool, description: str | None
 ) -> Task | None:
     """Change the title, and with `set_description` the description; None if there is no task."""
-    rows = db.current().write(
-        "update_task",
-        user_id=user_id,
-        id=id,
-        title=title,
-        set_description=set_description,
-        description=description,
+    rows = (
+        db.current()
+        .as_user(user_id)
+        .write(
+            "update_task",
+            id=id,
+            title=title,
+            set_description=set_description,
+            description=description,
+        )
     )
     return rows[0] if rows else None
 
 
 def complete_task(*, user_id: str, id: str, completed: bool | None) -> Task | None:
     """Set `completed`, or toggle it where it is None; None if there is no task."""
-    rows = db.current().write("complete_task", user_id=user_id, id=id, completed=completed)
+    rows = db.current().as_user(user_id).write("complete_task", id=id, completed=completed)
     return rows[0] if rows else None
 
 
 def delete_task(*, user_id: str, id: str) -> bool:
     """Delete the user's task with this id; False if there was none."""
-    return bool(db.current().write("delete_task", user_id=user_id, id=id))
+    return bool(db.current().as_user(user_id).write("delete_task", id=id))
 
 
 def list_applied_migrations() -> list[str]:
     """Return the ids of the migrations that the database has."""
     try:
-        rows = db.current().read("list_applied_migrations")
+        rows = db.current().as_nobody().read("list_applied_migrations")
     except errors.UndefinedTable:
         return []
     return [row["migration_id"] for row in rows]
