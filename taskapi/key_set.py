@@ -14,7 +14,7 @@ from flask import current_app
 from taskapi.exceptions import IdentityProviderUnavailable, InvalidToken
 
 # Each fits one type of key only, and none is symmetric: a public key is never taken for a secret.
-ALGORITHMS = {"EdDSA", "ES256", "RS256"}
+ALGORITHMS = ("EdDSA", "ES256", "RS256")
 # Seconds, as all of these. After it the keys are fetched again, so that a withdrawn one goes.
 LIFETIME = 300
 # Between two fetches, however many tokens name unknown keys.

@@ -34,7 +34,8 @@ def test_the_columns_are_the_contracts(database: psycopg.Connection) -> None:
     assert columns(database, "users") == {
         "id": ("uuid", True, "gen_random_uuid()"),
         "email": ("text", True, None),
-        "password_hash": ("text", True, None),
+        # Null for the user of an identity provider.
+        "password_hash": ("text", False, None),
         "created_at": ("timestamp with time zone", True, "now()"),
     }
     assert columns(database, "tasks") == {
