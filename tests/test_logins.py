@@ -261,7 +261,11 @@ def test_two_proxies_are_counted_from_the_end(
 
 @pytest.mark.parametrize(("proxies", "counted"), [("0", "unknown"), ("1", "203.0.113.9")])
 def test_behind_a_unix_socket(
-    make_service: MakeService, database: psycopg.Connection, folder: Path, proxies: str, counted: str
+    make_service: MakeService,
+    database: psycopg.Connection,
+    folder: Path,
+    proxies: str,
+    counted: str,
 ) -> None:
     """Its peer has no address, and gunicorn trusts it more than others: its headers say no more."""
     path = folder / f"gunicorn{proxies}.sock"

@@ -49,6 +49,16 @@ def test_the_columns_are_the_contracts(database: psycopg.Connection) -> None:
     }
 
 
+def test_the_count_of_logins_needs_no_disk(database: psycopg.Connection) -> None:
+    assert columns(database, "login_attempts") == {
+        "key": ("text", True, None),
+        "tried_at": ("timestamp with time zone[]", True, None),
+        "expires_at": ("timestamp with time zone", True, None),
+    }
+    unlogged = "SELECT relpersistence FROM pg_class WHERE oid = 'login_attempts'::regclass"
+    assert database.execute(unlogged).fetchone() == ("u",)
+
+
 def test_keys_and_constraints_have_names_of_our_choosing(database: psycopg.Connection) -> None:
     users = constraints(database, "users")
     assert set(users) == {"users_pkey", "users_email_check"}

@@ -16,6 +16,9 @@ from tests.service import ROOT
 SOURCES = sorted((ROOT / "taskapi").rglob("*.py"))
 # What a migration needs runs on a connection of its own, before there is an application.
 RUN_BY_MIGRATIONS = {"lock_migrations", "check_migration_rights"}
+# What goes before every query; db.py alone runs it.
+RUN_BEFORE_EACH = {"act_as"}
+QUERIES = set(STATEMENTS) - RUN_BY_MIGRATIONS - RUN_BEFORE_EACH
 SQL_TEXT = re.compile(
     r"\b(select\b.+\bfrom|insert\s+into|update\s+\w+\s+set|delete\s+from|create\s+table\b|alter\s+table"
     r"|drop\s+table|begin;|commit;|set\s+(local|session)|pg_\w+\()",
@@ -55,16 +58,17 @@ def test_each_statement_has_one_function_of_its_name() -> None:
         for name, member in inspect.getmembers(queries, inspect.isfunction)
         if member.__module__ == queries.__name__ and not name.startswith("_")
     }
-    assert functions == set(STATEMENTS) - RUN_BY_MIGRATIONS
+    assert functions == QUERIES
     for name in functions:
         assert f'"{name}"' in inspect.getsource(getattr(queries, name))
-    migrations = (ROOT / "taskapi" / "migrations.py").read_text()
-    assert all(f'STATEMENTS["{name}"]' in migrations for name in RUN_BY_MIGRATIONS)
+    for module, names in (("migrations", RUN_BY_MIGRATIONS), ("db", RUN_BEFORE_EACH)):
+        source = (ROOT / "taskapi" / f"{module}.py").read_text()
+        assert all(source.count(f'STATEMENTS["{name}"]') == 1 for name in names)
 
 
 def test_each_function_has_one_caller() -> None:
     """A query that nobody calls is dead, one that several call wants a look."""
-    for name in set(STATEMENTS) - RUN_BY_MIGRATIONS:
+    for name in QUERIES:
         callers = [path for path in SOURCES if f"queries.{name}(" in path.read_text()]
         assert len(callers) == 1, name
 
