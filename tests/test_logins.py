@@ -269,7 +269,7 @@ def test_behind_a_unix_socket(
 ) -> None:
     """Its peer has no address, and gunicorn trusts it more than others: its headers say no more."""
     path = folder / f"gunicorn{proxies}.sock"
-    service = make_service(DATABASE_URL=database.info.dsn, TRUSTED_PROXIES=proxies)
+    service = make_service(DATABASE_URL=database_url, TRUSTED_PROXIES=proxies)
     service.variables["GUNICORN_CMD_ARGS"] = f"--bind 127.0.0.1:{service.port} --bind unix:{path}"
     service.start()
     database.execute("DELETE FROM login_attempts")
