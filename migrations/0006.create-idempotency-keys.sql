@@ -19,3 +19,22 @@ CREATE TABLE IF NOT EXISTS idempotency_keys (
 
 -- Serves the purge.
 CREATE INDEX IF NOT EXISTS idempotency_keys_created_at_idx ON idempotency_keys (created_at);
+
+GRANT SELECT ON idempotency_keys TO taskapi_user;
+GRANT INSERT (user_id, key, request_hash, task_id), UPDATE (key) ON idempotency_keys TO taskapi_user;
+-- The key's row holds the id of the task that is created with it.
+GRANT INSERT (id) ON tasks TO taskapi_user;
+-- The purge acts for no user, and sees nothing but what has expired.
+GRANT SELECT (user_id, key, created_at), DELETE ON idempotency_keys TO taskapi_login;
+
+ALTER TABLE idempotency_keys ENABLE ROW LEVEL SECURITY;
+ALTER TABLE idempotency_keys FORCE ROW LEVEL SECURITY;
+
+DROP POLICY IF EXISTS idempotency_keys_of_user ON idempotency_keys;
+CREATE POLICY idempotency_keys_of_user ON idempotency_keys TO taskapi_user
+    USING (user_id = current_user_id())
+    WITH CHECK (user_id = current_user_id());
+
+DROP POLICY IF EXISTS expired_idempotency_keys ON idempotency_keys;
+CREATE POLICY expired_idempotency_keys ON idempotency_keys TO taskapi_login
+    USING (created_at < now() - interval '24 hours');

@@ -7,7 +7,6 @@ WITH deleted AS (
         WHERE created_at < now() - interval '24 hours'
         ORDER BY created_at
         LIMIT 1000
-        FOR UPDATE SKIP LOCKED
     )
     RETURNING key
 )

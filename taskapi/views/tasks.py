@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, Response, jsonify, request, url_for
+from flask import Blueprint, Response, g, jsonify, request, url_for
 
 from taskapi import etags, idempotency, pages, queries
 from taskapi.exceptions import AccessDenied, InvalidInput, MissingToken, TaskNotFound, fault
@@ -38,21 +38,23 @@ def authorize() -> None:
     """Let a request pass whose token is good and names the URL's user.
 
     What the views get as `user_id` is the token's (T029). Raises MissingToken, InvalidToken,
-    TokenExpired, InvalidInput for a path that holds no UUID, and AccessDenied, in this order.
+    TokenExpired, IdentityProviderUnavailable, InvalidInput for a path that holds no UUID, and
+    AccessDenied, in this order.
     """
     if request.method == "OPTIONS":  # a browser's preflight bears no token
         return
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise MissingToken
-    user_id = verify_token(token.strip())
+    identity = verify_token(token.strip())
     path = {name: parse_uuid(value) for name, value in (request.view_args or {}).items()}
     malformed = [name for name, value in path.items() if value is None]
     if malformed:
         raise InvalidInput(*(fault("path", name, "Must be a UUID") for name in malformed))
-    if path["user_id"] != user_id:
+    if path["user_id"] != identity.user_id:
         raise AccessDenied
     request.view_args = path
+    g.provider_email = identity.provider_email
 
 
 @bp.after_request
@@ -68,17 +70,21 @@ def name_patch_formats(response: Response) -> Response:
 def create_task(user_id: str) -> Response:
     """Create a task, or with a key that has made one answer as then."""
     body = load(CREATE, read_body())
-    members = {
+    members: dict[str, Any] = {
         "title": body["title"],
         "description": body.get("description"),
         "completed": body["completed"],
     }
     key = idempotency.read_key()
     if key is None:
-        return created(queries.create_task(user_id=user_id, **members))
-    request_hash = idempotency.hash_request(members)
+        task = queries.create_task(user_id=user_id, provider_email=g.provider_email, **members)
+        return created(task)
     creation = queries.create_task_once(
-        key=key, request_hash=request_hash, user_id=user_id, **members
+        key=key,
+        request_hash=idempotency.hash_request(members),
+        user_id=user_id,
+        provider_email=g.provider_email,
+        **members,
     )
     response = created(creation.task)
     if creation.is_replay:
