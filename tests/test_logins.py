@@ -262,6 +262,7 @@ def test_two_proxies_are_counted_from_the_end(
 @pytest.mark.parametrize(("proxies", "counted"), [("0", "unknown"), ("1", "203.0.113.9")])
 def test_behind_a_unix_socket(
     make_service: MakeService,
+    database_url: str,
     database: psycopg.Connection,
     folder: Path,
     proxies: str,
