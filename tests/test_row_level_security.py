@@ -568,3 +568,21 @@ def test_a_dump_without_the_right_to_see_all_fails_and_leaves_nothing_out(
         conn.execute("SET row_security = off")
         with pytest.raises(errors.InsufficientPrivilege, match="would be affected"):
             conn.execute("SELECT 1 FROM tasks")
+
+
+def test_the_way_back_keeps_the_users_of_an_identity_provider(server: EmbeddedPostgres) -> None:
+    """As the tables' owner, whom the policies bind too."""
+    with psycopg.connect(server.url, autocommit=True) as dba:
+        dba.execute("CREATE ROLE owner LOGIN CREATEROLE")
+        dba.execute("CREATE DATABASE tasks OWNER owner")
+    url = log_in(server, "owner")
+    migrate(url)
+    with psycopg.connect(log_in(server, "postgres"), autocommit=True) as dba:
+        dba.execute("INSERT INTO users (email) VALUES ('ann@idp.example')")
+        while "0004.guard-logins" not in rollback_migrations(url):
+            pass
+        users = dba.execute("SELECT email, password_hash FROM users").fetchall()
+        assert users == [("ann@idp.example", "!")]
+        forced = "SELECT relforcerowsecurity FROM pg_class WHERE relname = 'users'"
+        assert dba.execute(forced).fetchone() == (True,)
+        assert apply_migrations(url)
