@@ -15,8 +15,8 @@ from argon2 import PasswordHasher
 
 from tests.accounts import PASSWORD, Account
 from tests.checks import assert_error
-from tests.conftest import MakeService
-from tests.service import Service, wait_until
+from tests.conftest import MakeDatabase, MakeService
+from tests.service import Service, migrate, wait_until
 from tests.test_accounts import LOGIN, new_email, sign_up
 
 TOO_MANY = "Too many failed logins: try again later"
@@ -262,6 +262,7 @@ def test_two_proxies_are_counted_from_the_end(
 @pytest.mark.parametrize(("proxies", "counted"), [("0", "unknown"), ("1", "203.0.113.9")])
 def test_behind_a_unix_socket(
     make_service: MakeService,
+    database_url: str,
     database: psycopg.Connection,
     folder: Path,
     proxies: str,
@@ -280,6 +281,30 @@ def test_behind_a_unix_socket(
         assert_error(response, 401, INVALID)
     rows = database.execute("SELECT key FROM login_attempts WHERE key LIKE 'client:%'").fetchall()
     assert rows == [(f"client:{counted}",)]
+
+
+def test_a_count_that_cannot_be_taken_back_does_not_hinder_the_login(
+    make_service: MakeService, make_database: MakeDatabase
+) -> None:
+    url = make_database()
+    migrate(url)
+    service = make_service(DATABASE_URL=url, DB_STATEMENT_TIMEOUT="0.5")
+    service.start()
+    with service.client() as client, psycopg.connect(url, autocommit=True) as dba:
+        email = new_email()
+        sign_up(client, email)
+        dba.execute(
+            "CREATE FUNCTION stall() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$BEGIN PERFORM pg_sleep(60); RETURN NEW; END$$"
+        )
+        # Counting puts a time at the end, taking back takes it away from there.
+        dba.execute(
+            "CREATE TRIGGER stall BEFORE UPDATE ON login_attempts FOR EACH ROW"
+            " WHEN (NEW.tried_at[cardinality(NEW.tried_at)] < now()) EXECUTE FUNCTION stall()"
+        )
+        credentials = {"email": email, "password": PASSWORD}
+        assert client.post(LOGIN, json=credentials).status_code == 200
+    assert "counts as failed for a minute" in service.log.read_text()
 
 
 def argon2_hash(time_cost: int) -> str:

@@ -271,7 +271,7 @@ def test_the_roles_have_exactly_these_rights(database: psycopg.Connection) -> No
             UNION ALL SELECT lanname, lanacl FROM pg_language
             UNION ALL SELECT 'default', defaclacl FROM pg_default_acl
         ) AS objects, aclexplode(acl)
-        WHERE grantee <> 0 AND grantee::regrole::text LIKE 'taskapi%'
+        WHERE grantee <> 0 AND grantee::regrole::text IN ('taskapi_user', 'taskapi_login')
         GROUP BY 1, 2
         ORDER BY 1, 2
         """
@@ -296,7 +296,7 @@ def test_the_roles_have_exactly_these_rights(database: psycopg.Connection) -> No
         """
         SELECT rolname, rolsuper, rolcreaterole, rolcreatedb, rolcanlogin, rolreplication,
             rolbypassrls, EXISTS (SELECT FROM pg_auth_members WHERE member = pg_roles.oid)
-        FROM pg_roles WHERE rolname LIKE 'taskapi%' ORDER BY 1
+        FROM pg_roles WHERE rolname IN ('taskapi_user', 'taskapi_login') ORDER BY 1
         """
     ).fetchall()
     assert roles == [(name, *[False] * 7) for name in ("taskapi_login", "taskapi_user")]
@@ -417,7 +417,8 @@ LOGINS = {
     "owner that may create roles": "CREATE ROLE service LOGIN CREATEROLE",
     "owner, with roles made before": "CREATE ROLE service LOGIN; CREATE ROLE taskapi_user;"
     " CREATE ROLE taskapi_login; GRANT taskapi_user, taskapi_login TO service",
-    "another than the owner": "CREATE ROLE service LOGIN; CREATE ROLE owner LOGIN CREATEROLE",
+    "another than the owner": "CREATE ROLE service LOGIN NOINHERIT;"
+    " CREATE ROLE owner LOGIN CREATEROLE",
 }
 
 
@@ -445,7 +446,7 @@ def test_users_are_kept_apart_whoever_the_service_logs_in_as(
     migrate(log_in(server, owner))
     if owner != "service":
         with psycopg.connect(log_in(server, owner), autocommit=True) as conn:
-            conn.execute("GRANT taskapi_user, taskapi_login TO service WITH INHERIT FALSE")
+            conn.execute("GRANT taskapi_user, taskapi_login TO service")
             conn.execute("GRANT SELECT ON _yoyo_migration TO service")
     service = make_service(DATABASE_URL=log_in(server, "service"))
     service.start()
@@ -567,3 +568,21 @@ def test_a_dump_without_the_right_to_see_all_fails_and_leaves_nothing_out(
         conn.execute("SET row_security = off")
         with pytest.raises(errors.InsufficientPrivilege, match="would be affected"):
             conn.execute("SELECT 1 FROM tasks")
+
+
+def test_the_way_back_keeps_the_users_of_an_identity_provider(server: EmbeddedPostgres) -> None:
+    """As the tables' owner, whom the policies bind too."""
+    with psycopg.connect(server.url, autocommit=True) as dba:
+        dba.execute("CREATE ROLE owner LOGIN CREATEROLE")
+        dba.execute("CREATE DATABASE tasks OWNER owner")
+    url = log_in(server, "owner")
+    migrate(url)
+    with psycopg.connect(log_in(server, "postgres"), autocommit=True) as dba:
+        dba.execute("INSERT INTO users (email) VALUES ('ann@idp.example')")
+        while "0004.guard-logins" not in rollback_migrations(url):
+            pass
+        users = dba.execute("SELECT email, password_hash FROM users").fetchall()
+        assert users == [("ann@idp.example", "!")]
+        forced = "SELECT relforcerowsecurity FROM pg_class WHERE relname = 'users'"
+        assert dba.execute(forced).fetchone() == (True,)
+        assert apply_migrations(url)
