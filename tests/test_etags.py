@@ -87,7 +87,6 @@ def test_a_reader_who_has_it_gets_no_body(user: Account) -> None:
                 assert response.status_code == 304
                 assert response.content == b""
                 assert response.headers["ETag"] == tag
-                assert response.headers["Cache-Control"] == full.headers["Cache-Control"]
                 assert "Content-Type" not in response.headers
         for value in ('"x"', "", "x", tag[:-1], f'"{tag}"', '"*"', f'{tag[:-2]}0"'):
             response = user.request("GET", url, headers={"If-None-Match": value})

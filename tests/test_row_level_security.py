@@ -36,6 +36,7 @@ from tests.checks import assert_error
 from tests.conftest import MakeDatabase, MakePostgres, MakeService, as_uri
 from tests.service import SECRET, migrate
 
+WHOLE_LIST = {"after_created_at": None, "after_id": None, "q": None, "limit": 10**9}
 SETTINGS = {"statement_timeout": "5s", "user_id": "", "email": ""}
 
 
@@ -66,7 +67,11 @@ def tasks(user: Account, other_user: Account) -> dict[str, Any]:
         "title": "taken over",
         "description": "taken over",
         "set_description": True,
-        "completed": True,
+        "completed": False,
+        "versions": None,
+        "key": "a-key",
+        "request_hash": bytes(32),
+        **WHOLE_LIST,
         "provider_email": None,
     }
 
@@ -177,7 +182,8 @@ def test_a_request_is_one_round_trip_and_one_transaction(
                 with database._connection() as conn:
                     conn.pgconn.trace(file.fileno())
                     conn.pgconn.set_trace_flags(Trace.SUPPRESS_TIMESTAMPS)
-                assert database.as_user(user.id).read("list_tasks") == [task]
+                rows = database.as_user(user.id).read("list_tasks", completed=None, **WHOLE_LIST)
+                assert rows == [task]
                 with database._connection() as conn:
                     conn.pgconn.untrace()
             messages = [line.split("\t") for line in trace.read_text().splitlines()]
@@ -277,14 +283,24 @@ def test_the_roles_have_exactly_these_rights(database: psycopg.Connection) -> No
         """
     ).fetchall()
     assert rights == [
+        ("taskapi_login", "idempotency_keys", "DELETE"),
+        ("taskapi_login", "idempotency_keys.created_at", "SELECT"),
+        ("taskapi_login", "idempotency_keys.key", "SELECT"),
+        ("taskapi_login", "idempotency_keys.user_id", "SELECT"),
         ("taskapi_login", "login_attempts", "DELETE INSERT SELECT UPDATE"),
         ("taskapi_login", "users.email", "INSERT SELECT"),
         ("taskapi_login", "users.id", "SELECT"),
         ("taskapi_login", "users.password_hash", "INSERT SELECT UPDATE"),
         ("taskapi_user", "current_user_id()", "EXECUTE"),
+        ("taskapi_user", "idempotency_keys", "SELECT"),
+        ("taskapi_user", "idempotency_keys.key", "INSERT UPDATE"),
+        ("taskapi_user", "idempotency_keys.request_hash", "INSERT"),
+        ("taskapi_user", "idempotency_keys.task_id", "INSERT"),
+        ("taskapi_user", "idempotency_keys.user_id", "INSERT"),
         ("taskapi_user", "tasks", "DELETE SELECT"),
         ("taskapi_user", "tasks.completed", "INSERT UPDATE"),
         ("taskapi_user", "tasks.description", "INSERT UPDATE"),
+        ("taskapi_user", "tasks.id", "INSERT"),
         ("taskapi_user", "tasks.title", "INSERT UPDATE"),
         ("taskapi_user", "tasks.user_id", "INSERT"),
         ("taskapi_user", "users.email", "INSERT"),
@@ -318,6 +334,12 @@ def test_every_table_is_under_a_policy(database: psycopg.Connection) -> None:
         """
     ).fetchall()
     assert tables == [
+        (
+            "idempotency_keys",
+            True,
+            True,
+            ["expired_idempotency_keys *", "idempotency_keys_of_user *"],
+        ),
         # Counts of nobody's own, which every login sweeps.
         ("login_attempts", False, False, []),
         ("tasks", True, True, ["tasks_of_user *"]),
@@ -342,7 +364,7 @@ def test_each_query_acts_for_whom_it_is() -> None:
     assert set(FOR_NOBODY) == {"list_applied_migrations"}
     source = inspect.getsource(queries)
     runs = len(re.findall(r"\.(?:read|write)\(", source))
-    actors = r"\.as_user\(user_id\)|\.as_login\(email\)|\.as_nobody\(\)"
+    actors = r"\.as_user\(user_id\)|\.as_login\(email\)|\.as_(?:nobody|purger)\(\)"
     assert len(re.findall(actors, source)) == runs == source.count("db.current()")
 
 
@@ -380,8 +402,8 @@ def test_the_policies_leave_the_plans_as_they_were(make_database: MakeDatabase) 
         conn.execute("SET enable_bitmapscan = off")
         conn.execute("SET enable_seqscan = off")
         user_id = str(row[0])
-        names = ("title", "description", "set_description", "completed", "provider_email")
-        params = dict.fromkeys(names)
+        names = set(re.findall(r"%\((\w+)\)s", "".join(FOR_A_USER.values())))
+        params: dict[str, Any] = dict.fromkeys(names)
         params |= {"user_id": user_id, "id": str(row[1])}
         for name in FOR_A_USER:
             free = explain(conn, name, params)

@@ -184,12 +184,8 @@ def found(task: Task | None) -> Response:
 
 
 def tagged(value: Task | list[Task], tag: str) -> Response:
-    """Answer with an entity tag; without the body, 304, to a reader who has it already.
-
-    The reader's own cache may keep it, but asks each time whether it is still good.
-    """
+    """Answer with an entity tag; without the body, 304, to a reader who has it already."""
     is_read = request.method in ("GET", "HEAD")
     response = Response(status=304) if is_read and etags.is_known(tag) else jsonify(value)
     response.set_etag(tag)
-    response.headers["Cache-Control"] = "private, no-cache"
     return response
