@@ -10,12 +10,15 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.http import HTTP_STATUS_CODES
 
 from taskapi import exceptions
+from taskapi.key_set import COOLDOWN
 
 logger = logging.getLogger("taskapi")
 
 BEARER = {"WWW-Authenticate": "Bearer"}
 # Seconds. Nearly all failures of a database that has a standby or restarts are over by then.
 RETRY = {"Retry-After": "5"}
+# Its keys aren't fetched again before.
+REFETCH = {"Retry-After": str(COOLDOWN)}
 
 
 class Answer(NamedTuple):
@@ -40,7 +43,7 @@ ANSWERS: dict[type[exceptions.TaskApiError], Answer] = {
     exceptions.TooManyFailedLogins: Answer(429, "Too many failed logins: try again later"),
     exceptions.PasswordsBusy: Answer(503, "Too many logins at once: try again later", RETRY),
     exceptions.IdentityProviderUnavailable: Answer(
-        503, "The identity provider is not available", RETRY
+        503, "The identity provider is not available", REFETCH
     ),
     exceptions.DatabaseUnavailable: Answer(503, "The database is not available", RETRY),
     exceptions.MigrationsPending: Answer(503, "The database lacks migrations", RETRY),
