@@ -1,7 +1,7 @@
 """What page 1 and page 1,000 of 200,000 tasks cost, measured in turn in one run.
 
-`make bench` runs it. It starts a PostgreSQL and a gunicorn of its own, and prints the two medians,
-their ratio, and the plans of both.
+It starts a PostgreSQL and a gunicorn of its own, and prints the two medians, their ratio, and the
+plans of both.
 """
 
 from __future__ import annotations
