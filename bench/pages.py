@@ -64,7 +64,9 @@ def explain(database: psycopg.Connection, user: Account, tasks_before: int) -> s
         "q": None,
         "limit": LIMIT + 1,
     }
-    with psycopg.ClientCursor(database) as cursor:
+    acting = {"role": "taskapi_user", "user_id": user.id, "email": "", "statement_timeout": "0"}
+    with database.transaction(), psycopg.ClientCursor(database) as cursor:
+        cursor.execute(STATEMENTS["act_as"], acting)
         statement = b"EXPLAIN (ANALYZE, BUFFERS, COSTS OFF) " + STATEMENTS["list_tasks"]
         cursor.execute(statement, params)
         return "\n".join(f"    {line}" for (line,) in cursor)

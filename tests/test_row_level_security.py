@@ -260,6 +260,23 @@ def test_login_sees_the_account_of_one_address(
             database.execute(statement)
 
 
+def test_the_purge_sees_the_expired_keys_only(database: psycopg.Connection, user: Account) -> None:
+    for key, age in (("old", "24 hours 1 minute"), ("young", "23 hours 59 minutes")):
+        database.execute(
+            "INSERT INTO idempotency_keys (user_id, key, request_hash, task_id, created_at)"
+            " VALUES (%s, %s, sha256(''), gen_random_uuid(), now() - %s::interval)",
+            [user.id, key, age],
+        )
+    everything = "SELECT key FROM idempotency_keys WHERE user_id = %s ORDER BY key"
+    with acting(database, "taskapi_login"):
+        assert database.execute(everything, [user.id]).fetchall() == [("old",)]
+        database.execute("DELETE FROM idempotency_keys")
+        database.execute("SET LOCAL ROLE NONE")
+        assert database.execute(everything, [user.id]).fetchall() == [("young",)]
+    with acting(database, "taskapi_user", user_id=str(uuid.uuid4())):
+        assert database.execute(everything, [user.id]).fetchall() == []
+
+
 def test_the_roles_have_exactly_these_rights(database: psycopg.Connection) -> None:
     """Read from the catalogue, of everything in the database that rights are granted on."""
     rights = database.execute(
