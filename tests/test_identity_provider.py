@@ -61,7 +61,7 @@ def idp_client(idp_service: Service) -> Iterator[httpx.Client]:
 def call(client: httpx.Client, token: str, method: str = "GET", **kwargs: Any) -> httpx.Response:
     """Call the tasks of the user that a token names, whatever its signature."""
     claims = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
-    headers = {"Authorization": f"Bearer {token}"}
+    headers = {"Authorization": f"Bearer {token}", **kwargs.pop("headers", {})}
     return client.request(method, f"/api/{claims.get('sub')}/tasks", headers=headers, **kwargs)
 
 
@@ -130,6 +130,20 @@ def test_a_token_of_our_own_makes_no_user(
     assert account.create()
     database.execute("DELETE FROM users WHERE id = %s", [account.id])
     assert_error(account.request("POST", json={"title": "t"}), 401, INVALID)
+
+
+def test_a_first_task_may_have_a_key(idp_client: httpx.Client, provider: IdentityProvider) -> None:
+    request = {"json": {"title": "t"}, "headers": {"Idempotency-Key": uuid.uuid4().hex}}
+    token = provider.sign("EdDSA")
+    with ThreadPoolExecutor(8) as threads:
+        create = partial(call, idp_client, token, "POST", **request)
+        answers = [future.result() for future in [threads.submit(create) for _ in range(8)]]
+    assert [answer.status_code for answer in answers] == [201] * 8
+    assert len({answer.content for answer in answers}) == 1
+    assert call(idp_client, token).json() == [answers[0].json()]
+    taken = provider.sign("EdDSA", email=Account(idp_client).email)
+    response = call(idp_client, taken, "POST", **request)
+    assert_error(response, 409, "The token's email belongs to another account")
 
 
 def public_pem(provider: IdentityProvider, kid: str) -> str:
