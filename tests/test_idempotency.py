@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import uuid
 from collections.abc import Callable
@@ -334,7 +335,10 @@ def test_a_key_lives_for_24_hours(
     )
     done = run_command("-m", "taskapi", "purge", DATABASE_URL=database_url, JWT_SECRET=SECRET)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "deleted 2501 idempotency keys\n"
+    # Other tests may have left some more.
+    deleted = re.fullmatch(r"deleted ([0-9]+) idempotency keys\n", done.stdout)
+    assert deleted is not None
+    assert int(deleted[1]) >= 2501
     rows = database.execute(
         "SELECT key FROM idempotency_keys WHERE user_id = %s", [user.id]
     ).fetchall()
