@@ -5,7 +5,7 @@ PY := .venv/bin/python
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-pgbouncer bench-isolation lint migrate clean
+.PHONY: help run test audit test-pgbouncer bench-isolation lint migrate clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile
@@ -28,6 +28,12 @@ lint: $(INSTALLED) ## check style, format and types
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy --strict taskapi wsgi.py gunicorn.conf.py deploy tests bench
+
+# On its own, for it asks an advisory service and would fail without the Internet.
+audit: $(INSTALLED) ## look the pinned packages up in PyPI's advisories
+	@$(PYTHON) -m venv .venv/audit
+	@.venv/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1
+	@.venv/audit/bin/python -m pip_audit --strict --no-deps --disable-pip --requirement requirements-dev.txt
 
 migrate: $(INSTALLED) ## bring the database of DATABASE_URL up to date
 	@test -n "$$DATABASE_URL" || { echo 'taskapi: set DATABASE_URL to the database to migrate' >&2; exit 1; }

@@ -24,6 +24,11 @@ keepalive = 75
 graceful_timeout = 30
 # taskapi logs each request itself, with its id.
 accesslog = None
+# What proxies say is read in one place, by TRUSTED_PROXIES: gunicorn would believe whoever comes
+# from this machine, and any Unix socket's peer, and let them set the path.
+forwarded_allow_ips = ""
+forwarder_headers = ""
+secure_scheme_headers: dict[str, str] = {}
 # It is shared by all gunicorns of one user and nobody here uses it.
 control_socket_disable = True
 

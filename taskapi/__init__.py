@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from flask import Flask
 from flask_cors import CORS
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from taskapi.config import Config
 from taskapi.db import Database
 from taskapi.errors import register_errors
+from taskapi.headers import register_headers
 from taskapi.json_provider import BareResponse, OrjsonProvider
+from taskapi.key_set import KeySet
 from taskapi.logs import configure_logging, register_request_log
 from taskapi.views import auth, health, tasks
 
@@ -24,8 +27,13 @@ def create_app(config: Config) -> Flask:
     app.url_map.merge_slashes = False
     app.extensions["taskapi.config"] = config
     app.extensions["taskapi.database"] = Database(config)
+    app.extensions["taskapi.key_set"] = config.jwt_jwks_url and KeySet(config.jwt_jwks_url)
+    if config.trusted_proxies:
+        # The client's address alone: nothing here depends on the host or scheme of the request.
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=config.trusted_proxies, x_proto=0)  # type: ignore[method-assign]
     register_request_log(app)
     register_errors(app)
+    register_headers(app)
     if config.cors_origins:
         CORS(
             app,

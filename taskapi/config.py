@@ -25,8 +25,11 @@ class Config:
 
     # Both are secrets: kept out of repr(), so that no traceback or log line shows them.
     database_url: str = field(repr=False)
-    jwt_secret: str = field(repr=False)
+    jwt_secrets: tuple[str, ...] = field(repr=False)
     jwt_expires_seconds: int
+    jwt_issuer: str | None
+    jwt_audience: str | None
+    jwt_jwks_url: str | None
     db_pool_min: int
     db_pool_max: int
     db_pool_timeout: float
@@ -37,6 +40,7 @@ class Config:
     port: int
     web_concurrency: int
     web_threads: int
+    trusted_proxies: int
     cors_origins: tuple[str, ...]
     log_level: str
 
@@ -54,8 +58,11 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
     """
     config = Config(
         database_url=load_database_url(environ),
-        jwt_secret=_secret(environ, "JWT_SECRET"),
+        jwt_secrets=_secrets(environ, "JWT_SECRET"),
         jwt_expires_seconds=_integer(environ, "JWT_EXPIRES_SECONDS", 604_800, 1, 10**9),
+        jwt_issuer=_text(environ, "JWT_ISSUER"),
+        jwt_audience=_text(environ, "JWT_AUDIENCE"),
+        jwt_jwks_url=_url(environ, "JWT_JWKS_URL"),
         db_pool_min=_integer(environ, "DB_POOL_MIN", 5, 0, 10_000),
         db_pool_max=_integer(environ, "DB_POOL_MAX", 20, 1, 10_000),
         db_pool_timeout=_seconds(environ, "DB_POOL_TIMEOUT", 5),
@@ -66,6 +73,7 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         port=_integer(environ, "PORT", 8000, 1, 65_535),
         web_concurrency=_integer(environ, "WEB_CONCURRENCY", 2, 1, 1000),
         web_threads=_integer(environ, "WEB_THREADS", 8, 1, 1000),
+        trusted_proxies=_integer(environ, "TRUSTED_PROXIES", 0, 0, 100),
         cors_origins=_origins(environ, "CORS_ORIGINS"),
         log_level=_choice(environ, "LOG_LEVEL", "info", LOG_LEVELS),
     )
@@ -93,13 +101,26 @@ def load_database_url(environ: Mapping[str, str] = os.environ) -> str:
     return url
 
 
-def _secret(environ: Mapping[str, str], name: str) -> str:
-    value = environ.get(name, "")
-    if not value:
+def _secrets(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
+    secrets = tuple(item.strip() for item in environ.get(name, "").split(",") if item.strip())
+    if not secrets:
         raise ConfigError(f"{name} is not set: give at least 32 random bytes")
     # RFC 7518, 3.2: a key for HS256 has at least the size of its hash.
-    if len(os.fsencode(value)) < 32:
-        raise ConfigError(f"{name} is too short: give at least 32 bytes")
+    if any(len(os.fsencode(secret)) < 32 for secret in secrets):
+        raise ConfigError(f"{name} is too short: give at least 32 bytes, and no comma within them")
+    return secrets
+
+
+def _text(environ: Mapping[str, str], name: str) -> str | None:
+    return environ.get(name) or None
+
+
+def _url(environ: Mapping[str, str], name: str) -> str | None:
+    value = environ.get(name) or None
+    if value is not None and not re.fullmatch(r"https?://[^\s/]+/\S*", value):
+        raise ConfigError(
+            f"{name} must be a URL such as https://idp.example.com/jwks.json, not {value!r}"
+        )
     return value
 
 

@@ -10,12 +10,15 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.http import HTTP_STATUS_CODES
 
 from taskapi import exceptions
+from taskapi.key_set import COOLDOWN
 
 logger = logging.getLogger("taskapi")
 
 BEARER = {"WWW-Authenticate": "Bearer"}
 # Seconds. Nearly all failures of a database that has a standby or restarts are over by then.
 RETRY = {"Retry-After": "5"}
+# Its keys aren't fetched again before.
+REFETCH = {"Retry-After": str(COOLDOWN)}
 
 
 class Answer(NamedTuple):
@@ -35,6 +38,12 @@ ANSWERS: dict[type[exceptions.TaskApiError], Answer] = {
     exceptions.AccessDenied: Answer(403, "Access denied: user_id does not match the token"),
     exceptions.TaskNotFound: Answer(404, "Task not found"),
     exceptions.EmailTaken: Answer(409, "Email already registered"),
+    exceptions.EmailOfAnotherUser: Answer(409, "The token's email belongs to another account"),
+    exceptions.TooManyFailedLogins: Answer(429, "Too many failed logins: try again later"),
+    exceptions.PasswordsBusy: Answer(503, "Too many logins at once: try again later", RETRY),
+    exceptions.IdentityProviderUnavailable: Answer(
+        503, "The identity provider is not available", REFETCH
+    ),
     exceptions.DatabaseUnavailable: Answer(503, "The database is not available", RETRY),
     exceptions.MigrationsPending: Answer(503, "The database lacks migrations", RETRY),
 }
@@ -65,10 +74,15 @@ def answer_invalid_input(error: exceptions.InvalidInput) -> tuple[Response, int]
 
 def answer_exception(error: exceptions.TaskApiError) -> tuple[Response, int, dict[str, str]]:
     """Answer as the table says for the class or its nearest base."""
-    answer = next(ANSWERS[base] for base in type(error).__mro__ if base in ANSWERS)
-    if answer.status >= 500:
-        logger.warning("%s: %s", answer.detail, error)
-    return jsonify(detail=answer.detail), answer.status, answer.headers
+    status, detail, headers = next(ANSWERS[base] for base in type(error).__mro__ if base in ANSWERS)
+    if status >= 500:
+        logger.warning("%s: %s", detail, error)
+    elif error.__cause__ is not None:
+        # What the client isn't told, by its name: a library's message may quote a token.
+        logger.debug("%s: %s", detail, type(error.__cause__).__name__)
+    if isinstance(error, exceptions.TooManyFailedLogins):
+        headers = {"Retry-After": str(error.retry_after)}
+    return jsonify(detail=detail), status, headers
 
 
 def answer_http_exception(error: HTTPException) -> tuple[Any, int, dict[str, str]]:

@@ -53,6 +53,26 @@ class EmailTaken(TaskApiError):
     """An account has this address already."""
 
 
+class EmailOfAnotherUser(TaskApiError):
+    """The address that the identity provider vouches for is another account's."""
+
+
+class TooManyFailedLogins(TaskApiError):
+    """The client or the address has failed too often; over in `retry_after` seconds."""
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__(retry_after)
+        self.retry_after = retry_after
+
+
+class PasswordsBusy(TaskApiError):
+    """All that may work on passwords at once do, and none was through in time."""
+
+
+class IdentityProviderUnavailable(TaskApiError):
+    """The identity provider's keys can't be fetched, and this token's isn't known."""
+
+
 class UnknownUser(TaskApiError):
     """The account is gone, though a token for it may still be good."""
 

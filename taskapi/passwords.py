@@ -2,24 +2,58 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import BoundedSemaphore
+
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
+
+from taskapi.exceptions import PasswordsBusy
+
+# Seconds. Some fifty hashes take less on one core; who waits longer is better told so.
+MAX_WAIT = 2.0
 
 _hasher = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 
 # Checked where there is no account, so that an unknown address takes as long as a wrong password.
 _UNKNOWN = _hasher.hash("no account has this password")
 
+# More at once than there are cores would be no faster, and each takes 19 MiB.
+_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+_turns = BoundedSemaphore(_CORES or 1)
+
 
 def hash_password(password: str) -> str:
-    """Return a salted Argon2id hash in its standard encoding."""
-    return _hasher.hash(password)
+    """Return a salted Argon2id hash in its standard encoding. Raises PasswordsBusy."""
+    with _turn():
+        return _hasher.hash(password)
 
 
 def verify_password(password_hash: str | None, password: str) -> bool:
-    """Tell whether the password is the one; with no hash it isn't, after the same work."""
-    try:
-        _hasher.verify(password_hash or _UNKNOWN, password)
-    except (VerificationError, InvalidHashError):
-        return False
+    """Tell whether the password is the one; with no hash it isn't, after the same work.
+
+    Raises PasswordsBusy.
+    """
+    with _turn():
+        try:
+            _hasher.verify(password_hash or _UNKNOWN, password)
+        except (VerificationError, InvalidHashError):
+            return False
     return password_hash is not None
+
+
+def is_outdated(password_hash: str) -> bool:
+    """Tell whether a hash was made with other parameters than ours."""
+    return _hasher.check_needs_rehash(password_hash)
+
+
+@contextmanager
+def _turn() -> Iterator[None]:
+    if not _turns.acquire(timeout=MAX_WAIT):
+        raise PasswordsBusy(f"no turn within {MAX_WAIT} s")
+    try:
+        yield
+    finally:
+        _turns.release()

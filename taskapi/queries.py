@@ -7,7 +7,7 @@ from typing import TypedDict
 from psycopg import errors
 
 from taskapi import db
-from taskapi.exceptions import EmailTaken, UnknownUser
+from taskapi.exceptions import EmailOfAnotherUser, EmailTaken, UnknownUser
 
 
 class User(TypedDict):
@@ -17,10 +17,14 @@ class User(TypedDict):
     email: str
 
 
-class Credentials(User):
-    """What login needs to know of an account."""
+class LoginAttempt(TypedDict):
+    """A try to log in: when it was counted, if it was, and the account of its address, if any."""
 
-    password_hash: str
+    tried_at: str | None
+    retry_after: int | None
+    id: str | None
+    email: str | None
+    password_hash: str | None
 
 
 class Task(TypedDict):
@@ -47,23 +51,58 @@ def create_user(*, email: str, password_hash: str) -> User:
     return user
 
 
-def find_user(*, email: str) -> Credentials | None:
-    """Return the account with this address, whatever its case."""
-    rows = db.current().as_login(email).read("find_user")
-    return rows[0] if rows else None
+def register_login_attempt(*, email: str, client: str) -> LoginAttempt:
+    """Count a try to log in and return the account with this address, whatever its case.
+
+    `retry_after` is None, or the seconds for which this client or address has failed too often.
+    """
+    attempt: LoginAttempt
+    [attempt] = db.current().as_login(email).write("register_login_attempt", client=client)
+    return attempt
 
 
-def create_task(*, user_id: str, title: str, description: str | None, completed: bool) -> Task:
-    """Create a task. Raises UnknownUser if the account is gone."""
+def take_back_login_attempt(*, email: str, client: str, tried_at: str) -> None:
+    """Don't count a try that was no failure."""
+    db.current().as_login(email).write("take_back_login_attempt", client=client, tried_at=tried_at)
+
+
+def update_password_hash(*, email: str, old_hash: str, new_hash: str) -> bool:
+    """Replace the hash of an unchanged password; False if it isn't the account's any more."""
+    rows = (
+        db.current()
+        .as_login(email)
+        .write("update_password_hash", old_hash=old_hash, new_hash=new_hash)
+    )
+    return bool(rows)
+
+
+def create_task(
+    *,
+    user_id: str,
+    provider_email: str | None,
+    title: str,
+    description: str | None,
+    completed: bool,
+) -> Task:
+    """Create a task, and with `provider_email` its user too, if there is none yet.
+
+    Raises UnknownUser if the account is gone, and EmailOfAnotherUser.
+    """
     try:
         rows = (
             db.current()
             .as_user(user_id)
-            .write("create_task", title=title, description=description, completed=completed)
+            .write(
+                "create_task",
+                provider_email=provider_email,
+                title=title,
+                description=description,
+                completed=completed,
+            )
         )
     except errors.ForeignKeyViolation as error:
         if error.diag.constraint_name == "tasks_user_id_fkey":
-            raise UnknownUser from error
+            raise (UnknownUser if provider_email is None else EmailOfAnotherUser) from error
         raise
     task: Task = rows[0]
     return task

@@ -87,8 +87,8 @@ class BodySchema(Schema):
         unknown = EXCLUDE
 
 
-class SignupSchema(BodySchema):
-    """The body of POST /api/auth/signup."""
+class ProviderClaimsSchema(BodySchema):
+    """What an identity provider's token says of a user, as far as it is stored."""
 
     email = StoredText(
         required=True,
@@ -99,6 +99,11 @@ class SignupSchema(BodySchema):
             ),
         ],
     )
+
+
+class SignupSchema(ProviderClaimsSchema):
+    """The body of POST /api/auth/signup."""
+
     password = Text(required=True, validate=_length(8, 128))
 
 

@@ -1,19 +1,35 @@
-"""JSON Web Tokens (RFC 7519), signed with HS256."""
+"""JSON Web Tokens (RFC 7519): ours, signed with HS256, and those of an identity provider."""
 
 from __future__ import annotations
 
+import hmac
 import time
+from functools import cache
+from typing import Any, NamedTuple
 
 import jwt
 
-from taskapi import config
-from taskapi.exceptions import InvalidToken, TokenExpired
+from taskapi import config, key_set
+from taskapi.exceptions import InvalidInput, InvalidToken, TokenExpired
 from taskapi.identifiers import parse_uuid
 from taskapi.queries import User
+from taskapi.schemas import ProviderClaimsSchema, load
 
 ALGORITHM = "HS256"
 # The end of the year 9999, in seconds: the last that RFC 3339 can write.
 LAST_SECOND = 253_402_300_799
+# Seconds by which an identity provider's clock may be off; ours is our own.
+CLOCK_SKEW = 10
+
+PROVIDER_CLAIMS = ProviderClaimsSchema()
+
+
+class Identity(NamedTuple):
+    """Whom a token stands for."""
+
+    user_id: str
+    # The address that the identity provider vouches for; None in a token of our own.
+    provider_email: str | None
 
 
 def issue_token(user: User) -> str:
@@ -26,28 +42,75 @@ def issue_token(user: User) -> str:
         "iat": now,
         "exp": now + settings.jwt_expires_seconds,
     }
-    return jwt.encode(claims, settings.jwt_secret, algorithm=ALGORITHM)
+    if settings.jwt_issuer is not None:
+        claims["iss"] = settings.jwt_issuer
+    if settings.jwt_audience is not None:
+        claims["aud"] = settings.jwt_audience
+    secret = settings.jwt_secrets[0]
+    return jwt.encode(claims, secret, algorithm=ALGORITHM, headers={"kid": key_id(secret)})
 
 
-def verify_token(token: str) -> str:
-    """Return the id of the user that the token was issued to.
+def verify_token(token: str) -> Identity:
+    """Return whom the token was issued to, by us or by the identity provider.
 
-    Raises TokenExpired, or InvalidToken for anything else that is wrong with it.
+    Raises TokenExpired, IdentityProviderUnavailable, or InvalidToken for anything else that is
+    wrong with it.
     """
     try:
-        claims = jwt.decode(
-            token,
-            config.current().jwt_secret,
-            algorithms=[ALGORITHM],
-            options={"require": ["sub", "exp"]},
-        )
+        header = jwt.get_unverified_header(token)
+        # What the header claims only chooses between the keys, each for one algorithm.
+        provider = key_set.current()
+        if provider is not None and header.get("alg") in key_set.ALGORITHMS:
+            key = provider.find(header.get("kid", ""))
+            claims = _decode(token, key, key.algorithm_name, leeway=CLOCK_SKEW)
+            email = load(PROVIDER_CLAIMS, claims)["email"]
+        else:
+            claims = _decode_ours(token, header.get("kid"))
+            email = None
     except jwt.ExpiredSignatureError as error:
         raise TokenExpired from error
     # PyJWT lets through what its parsers raise of text that isn't ASCII or is nested deep.
-    except (jwt.PyJWTError, UnicodeError, RecursionError) as error:
+    except (jwt.PyJWTError, UnicodeError, RecursionError, InvalidInput) as error:
         raise InvalidToken from error
     # PyJWT takes any text for `sub`, and for `exp` text and numbers of any size too.
     user_id = parse_uuid(claims["sub"])
     if user_id is None or type(claims["exp"]) not in (int, float) or claims["exp"] > LAST_SECOND:
         raise InvalidToken
-    return user_id
+    return Identity(user_id, email)
+
+
+@cache
+def key_id(secret: str) -> str:
+    """Return the `kid` of a secret, from which nothing can be learnt about it."""
+    return hmac.digest(secret.encode(), b"taskapi kid", "sha256").hex()[:16]
+
+
+def _decode_ours(token: str, kid: str | None) -> dict[str, Any]:
+    """Verify with the secret that `kid` names, or with each: earlier releases named none."""
+    secrets = config.current().jwt_secrets
+    named = [secret for secret in secrets if key_id(secret) == kid]
+    *others, last = named or secrets
+    for secret in others:
+        try:
+            return _decode(token, secret, ALGORITHM)
+        except jwt.InvalidSignatureError:
+            continue
+    return _decode(token, last, ALGORITHM)
+
+
+def _decode(
+    token: str, key: str | jwt.PyJWK, algorithm: str, *, leeway: float = 0
+) -> dict[str, Any]:
+    settings = config.current()
+    required = {"sub": True, "exp": True, "iss": settings.jwt_issuer, "aud": settings.jwt_audience}
+    claims: dict[str, Any] = jwt.decode(
+        token,
+        key,
+        algorithms=[algorithm],
+        issuer=settings.jwt_issuer,
+        # Without JWT_AUDIENCE a token that names one is for somebody else, and PyJWT refuses it.
+        audience=settings.jwt_audience,
+        leeway=leeway,
+        options={"require": [name for name, wanted in required.items() if wanted]},
+    )
+    return claims

@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 
 ROOT = Path(__file__).parent.parent
-SECRET = "a secret of the tests, of more than 32 bytes"
+SECRET = "a secret of the tests with more than 32 bytes"
 # Generous, for a machine that is busy: nothing is measured by it.
 PATIENCE = 60.0
 

@@ -20,6 +20,9 @@ BAD = [
     ("DATABASE_URL", "postgresql://[hunter2/x"),
     ("JWT_SECRET", ""),
     ("JWT_SECRET", "hunter2" * 4),
+    ("JWT_SECRET", "hunter2" * 4 + "," + "x" * 32),
+    ("JWT_SECRET", "x" * 32 + ",hunter2"),
+    ("JWT_SECRET", " , "),
     ("JWT_EXPIRES_SECONDS", "0"),
     ("JWT_EXPIRES_SECONDS", "-1"),
     ("JWT_EXPIRES_SECONDS", "7d"),
@@ -40,6 +43,11 @@ BAD = [
     ("PORT", "http"),
     ("WEB_CONCURRENCY", "0"),
     ("WEB_THREADS", "1_0"),
+    ("JWT_JWKS_URL", "idp.example.com/jwks.json"),
+    ("JWT_JWKS_URL", "file:///etc/passwd"),
+    ("JWT_JWKS_URL", "https://idp.example.com"),
+    ("TRUSTED_PROXIES", "-1"),
+    ("TRUSTED_PROXIES", "10.0.0.0/8"),
     ("CORS_ORIGINS", "app.example.com"),
     ("CORS_ORIGINS", "https://app.example.com/"),
     ("CORS_ORIGINS", "https://a.example.com,*"),
@@ -64,7 +72,16 @@ def test_the_defaults_are_the_contracts() -> None:
     assert config.db_prepare
     assert (config.host, config.port) == ("127.0.0.1", 8000)
     assert (config.web_concurrency, config.web_threads) == (2, 8)
+    assert (config.jwt_issuer, config.jwt_audience, config.jwt_jwks_url) == (None, None, None)
+    assert config.trusted_proxies == 0
     assert (config.cors_origins, config.log_level) == ((), "info")
+
+
+def test_secrets_are_separated_by_commas() -> None:
+    secrets = ("x" * 32, "ä" * 16)
+    assert (
+        load_config({**GOOD, "JWT_SECRET": f" {secrets[0]} ,{secrets[1]},"}).jwt_secrets == secrets
+    )
 
 
 def test_an_empty_variable_is_not_set() -> None:

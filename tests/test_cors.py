@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 
 import httpx
+import psycopg
 import pytest
 
 from tests.accounts import Account
-from tests.service import Service
+from tests.conftest import MakeDatabase, MakeService
+from tests.service import Service, migrate
 
 APP = "https://app.example.com"
+JSON = {"Content-Type": "application/json"}
 LOCAL = "http://localhost:3000"
 
 
@@ -45,6 +49,41 @@ def test_a_listed_origin_may_read_the_answer(cors_user: Account, origin: str) ->
         assert "Access-Control-Allow-Credentials" not in response.headers
         exposed = response.headers["Access-Control-Expose-Headers"]
         assert {"Location", "X-Request-ID", "Retry-After"} <= set(exposed.split(", "))
+
+
+def test_a_listed_origin_may_read_every_error(
+    make_service: MakeService, make_database: MakeDatabase
+) -> None:
+    url = make_database()
+    migrate(url)
+    service = make_service(DATABASE_URL=url, CORS_ORIGINS=APP, DB_STATEMENT_TIMEOUT="0.5")
+    service.start()
+    origin = {"Origin": APP}
+    with service.client() as client, psycopg.connect(url, autocommit=True) as dba:
+        user = Account(client)
+        wrong = {"email": user.email, "password": "wrong"}
+        for _ in range(5):
+            refused = client.post("/api/auth/login", json=wrong, headers=origin)
+        answers = [
+            refused,
+            client.post("/api/auth/login", json=wrong, headers=origin),
+            user.request("POST", json={}, headers=origin),
+            user.request("GET", "/x", headers=origin),
+            user.request("GET", f"/{user.id}", headers=origin),
+            client.get(f"/api/{uuid.uuid4()}/tasks", headers=origin | user.headers),
+            client.put("/health", headers=origin),
+            client.post(user.tasks, content="{", headers=origin | user.headers | JSON),
+        ]
+        with dba.transaction():
+            dba.execute("LOCK TABLE tasks")
+            answers.append(user.request("GET", headers=origin))
+        dba.execute("ALTER TABLE tasks RENAME COLUMN title TO name")
+        answers.append(user.request("GET", headers=origin))
+    statuses = [answer.status_code for answer in answers]
+    assert statuses == [401, 429, 422, 422, 404, 403, 405, 400, 503, 500]
+    for answer in answers:
+        assert answer.headers["Access-Control-Allow-Origin"] == APP, answer.status_code
+        assert "Retry-After" in answer.headers["Access-Control-Expose-Headers"]
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])

@@ -49,6 +49,27 @@ def test_options_tells_the_methods_without_a_token(user: Account) -> None:
     assert set(response.headers["Allow"].split(", ")) == {"GET", "HEAD", "POST", "OPTIONS"}
 
 
+def test_every_answer_bears_the_headers_for_browsers(user: Account) -> None:
+    task = user.create()
+    for response in (
+        user.request("GET"),
+        user.request("DELETE", f"/{task['id']}"),
+        user.client.post("/api/auth/login", json={"email": user.email, "password": PASSWORD}),
+        user.client.post("/api/auth/login", json={}),
+        user.client.get(user.tasks),
+        user.client.get("/nope"),
+        user.client.put("/health"),
+        user.client.options(user.tasks),
+        user.client.get("/health"),
+    ):
+        headers = response.headers
+        assert headers["Cache-Control"] == "no-store"
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Referrer-Policy"] == "no-referrer"
+        policy = "default-src 'none'; frame-ancestors 'none'"
+        assert headers["Content-Security-Policy"] == policy
+
+
 def test_head_answers_as_get_without_a_body(user: Account) -> None:
     task = user.create()
     for path in ("", f"/{task['id']}"):
@@ -90,6 +111,7 @@ def test_a_defect_is_logged_and_tells_the_client_nothing(
             conn.execute("ALTER TABLE tasks RENAME COLUMN title TO name")
         response = user.request("GET", headers={"X-Request-ID": "a-defect"})
         assert_error(response, 500, "Internal server error")
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
         assert_error(user.request("POST", json={"title": "t"}), 500, "Internal server error")
         assert client.get("/health").status_code == 200
     wait_until("the traceback", lambda: "Traceback" in service.log.read_text())

@@ -46,6 +46,14 @@ def test_the_tour_does_what_it_says(make_service: MakeService, make_database: Ma
         assert json.loads(rest[7]) == {"detail": "Task not found"}
 
 
+def test_each_proof_that_the_security_page_names_is_there() -> None:
+    page = (ROOT / "SECURITY.md").read_text()
+    proofs = re.findall(r"`(test_\w+\.py)::(test_\w+)`", page)
+    assert len(proofs) > 10
+    for file, name in proofs:
+        assert f"def {name}(" in (ROOT / "tests" / file).read_text(), name
+
+
 def test_the_configuration_table_names_every_variable() -> None:
     example = (ROOT / ".env.example").read_text()
     section = README.partition("## Configuration")[2].partition("## ")[0]

@@ -67,6 +67,7 @@ def tasks(user: Account, other_user: Account) -> dict[str, Any]:
         "description": "taken over",
         "set_description": True,
         "completed": True,
+        "provider_email": None,
     }
 
 
@@ -197,14 +198,39 @@ def test_a_careless_service_keeps_users_apart(
     assert_users_are_kept_apart(service, database)
 
 
+def test_a_users_request_makes_no_account_but_its_own(
+    database: psycopg.Connection, user: Account, other_user: Account
+) -> None:
+    """As create_task does for an identity provider's user: neither another's, nor one to log in."""
+    database.execute("DELETE FROM users WHERE id = %s", [user.id])
+    insert = "INSERT INTO users (id, email) VALUES (%s, 'new@example.com')"
+    with acting(database, "taskapi_user", user_id=user.id):
+        database.execute(insert, [user.id])
+    for statement, id, reason in (
+        (insert, other_user.id, "row-level security"),
+        (insert, str(uuid.uuid4()), "row-level security"),
+        (insert.replace("email", "password_hash"), user.id, "permission denied"),
+        ("SELECT id FROM users WHERE id = %s", user.id, "permission denied"),
+    ):
+        with (
+            acting(database, "taskapi_user", user_id=user.id),
+            pytest.raises(errors.InsufficientPrivilege, match=reason),
+        ):
+            database.execute(statement, [id])
+
+
 def test_login_sees_the_account_of_one_address(
     database: psycopg.Connection, user: Account, other_user: Account
 ) -> None:
     everyone = "SELECT email FROM users"
     with acting(database, "taskapi_login", email=user.email.upper()):
         assert database.execute(everyone).fetchall() == [(user.email,)]
-        found = database.execute(STATEMENTS["find_user"], {"email": other_user.email})
-        assert found.fetchall() == []
+        params = {"email": other_user.email, "client": "192.0.2.1"}
+        found = database.execute(STATEMENTS["register_login_attempt"], params).fetchone()
+        assert found is not None
+        assert found[2:] == (None, None, None)
+        renewed = database.execute("UPDATE users SET password_hash = '!' RETURNING email")
+        assert renewed.fetchall() == [(user.email,)]
     for identity in ({}, {"email": "%"}, {"user_id": user.id}):
         with acting(database, "taskapi_login", **identity):
             assert database.execute(everyone).fetchall() == []
@@ -216,7 +242,8 @@ def test_login_sees_the_account_of_one_address(
     for statement in (
         "SELECT 1 FROM tasks",
         "SELECT created_at FROM users",
-        "UPDATE users SET password_hash = '!'",
+        "UPDATE users SET email = 'x@y'",
+        "UPDATE users SET id = gen_random_uuid()",
         "DELETE FROM users",
         "SELECT 1 FROM _yoyo_migration",
     ):
@@ -250,15 +277,18 @@ def test_the_roles_have_exactly_these_rights(database: psycopg.Connection) -> No
         """
     ).fetchall()
     assert rights == [
+        ("taskapi_login", "login_attempts", "DELETE INSERT SELECT UPDATE"),
         ("taskapi_login", "users.email", "INSERT SELECT"),
         ("taskapi_login", "users.id", "SELECT"),
-        ("taskapi_login", "users.password_hash", "INSERT SELECT"),
+        ("taskapi_login", "users.password_hash", "INSERT SELECT UPDATE"),
         ("taskapi_user", "current_user_id()", "EXECUTE"),
         ("taskapi_user", "tasks", "DELETE SELECT"),
         ("taskapi_user", "tasks.completed", "INSERT UPDATE"),
         ("taskapi_user", "tasks.description", "INSERT UPDATE"),
         ("taskapi_user", "tasks.title", "INSERT UPDATE"),
         ("taskapi_user", "tasks.user_id", "INSERT"),
+        ("taskapi_user", "users.email", "INSERT"),
+        ("taskapi_user", "users.id", "INSERT"),
     ]
     owned = "SELECT 1 FROM pg_shdepend WHERE deptype = 'o' AND refobjid = ANY (%s::regrole[])"
     assert not database.execute(owned, [["taskapi_user", "taskapi_login"]]).fetchall()
@@ -277,7 +307,10 @@ def test_every_table_is_under_a_policy(database: psycopg.Connection) -> None:
     tables = database.execute(
         """
         SELECT relname, relrowsecurity, relforcerowsecurity,
-            ARRAY(SELECT polname || ' ' || polcmd::text FROM pg_policy WHERE polrelid = c.oid)
+            ARRAY(
+                SELECT polname || ' ' || polcmd::text FROM pg_policy
+                WHERE polrelid = c.oid ORDER BY 1
+            )
         FROM pg_class AS c
         WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'f')
             AND relname !~ '^_?yoyo'
@@ -285,8 +318,10 @@ def test_every_table_is_under_a_policy(database: psycopg.Connection) -> None:
         """
     ).fetchall()
     assert tables == [
+        # Counts of nobody's own, which every login sweeps.
+        ("login_attempts", False, False, []),
         ("tasks", True, True, ["tasks_of_user *"]),
-        ("users", True, True, ["users_of_email *"]),
+        ("users", True, True, ["users_of_email *", "users_of_id a"]),
     ]
     public = "SELECT 1 FROM pg_class, aclexplode(relacl) WHERE grantee = 0"
     public += " AND relnamespace = 'public'::regnamespace"
@@ -345,20 +380,23 @@ def test_the_policies_leave_the_plans_as_they_were(make_database: MakeDatabase) 
         conn.execute("SET enable_bitmapscan = off")
         conn.execute("SET enable_seqscan = off")
         user_id = str(row[0])
-        params = dict.fromkeys(("title", "description", "set_description", "completed"))
+        names = ("title", "description", "set_description", "completed", "provider_email")
+        params = dict.fromkeys(names)
         params |= {"user_id": user_id, "id": str(row[1])}
         for name in FOR_A_USER:
             free = explain(conn, name, params)
             with acting(conn, "taskapi_user", user_id=user_id):
                 isolated = explain(conn, name, params)
-            kept = [line for line in isolated if not re.match("Result|One-Time Filter", line)]
-            assert kept == [line for line in free if line != "Result"], name
+            added = re.compile("Result|One-Time Filter")
+            kept = [line for line in isolated if not added.match(line)]
+            assert kept == [line for line in free if not added.match(line)], name
         with acting(conn, "taskapi_user", user_id=user_id):
             plan = "\n".join(explain(conn, "list_tasks", params))
         assert "Index Scan using tasks_user_id_created_at_id_idx" in plan
         assert "Sort" not in plan
         with acting(conn, "taskapi_login", email="7@example.com"):
-            plan = "\n".join(explain(conn, "find_user", {"email": "7@example.com"}))
+            params = {"email": "7@example.com", "client": "192.0.2.1"}
+            plan = "\n".join(explain(conn, "register_login_attempt", params))
         assert re.search(r"Index Scan using users_email_key.*\nIndex Cond: .*app\.email", plan)
 
 
@@ -456,7 +494,7 @@ def test_a_role_that_is_not_granted_is_a_503_until_it_is(
                 assert_error(client.post("/api/auth/login", json=login), 503)
             dba.execute("GRANT taskapi_user, taskapi_login TO service")
             assert ann.request("GET").json() == [task]
-    for name, role in (("list_tasks", "taskapi_user"), ("find_user", "taskapi_login")):
+    for name, role in (("list_tasks", "taskapi_user"), ("register_login_attempt", "taskapi_login")):
         line = rf"{name}: can't act as {role} \(InsufficientPrivilege 42501\): apply the migrations"
         assert re.search(line, service.log.read_text())
     assert "Traceback" not in service.log.read_text()
@@ -530,3 +568,21 @@ def test_a_dump_without_the_right_to_see_all_fails_and_leaves_nothing_out(
         conn.execute("SET row_security = off")
         with pytest.raises(errors.InsufficientPrivilege, match="would be affected"):
             conn.execute("SELECT 1 FROM tasks")
+
+
+def test_the_way_back_keeps_the_users_of_an_identity_provider(server: EmbeddedPostgres) -> None:
+    """As the tables' owner, whom the policies bind too."""
+    with psycopg.connect(server.url, autocommit=True) as dba:
+        dba.execute("CREATE ROLE owner LOGIN CREATEROLE")
+        dba.execute("CREATE DATABASE tasks OWNER owner")
+    url = log_in(server, "owner")
+    migrate(url)
+    with psycopg.connect(log_in(server, "postgres"), autocommit=True) as dba:
+        dba.execute("INSERT INTO users (email) VALUES ('ann@idp.example')")
+        while "0004.guard-logins" not in rollback_migrations(url):
+            pass
+        users = dba.execute("SELECT email, password_hash FROM users").fetchall()
+        assert users == [("ann@idp.example", "!")]
+        forced = "SELECT relforcerowsecurity FROM pg_class WHERE relname = 'users'"
+        assert dba.execute(forced).fetchone() == (True,)
+        assert apply_migrations(url)

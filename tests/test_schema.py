@@ -34,7 +34,8 @@ def test_the_columns_are_the_contracts(database: psycopg.Connection) -> None:
     assert columns(database, "users") == {
         "id": ("uuid", True, "gen_random_uuid()"),
         "email": ("text", True, None),
-        "password_hash": ("text", True, None),
+        # Null for the user of an identity provider.
+        "password_hash": ("text", False, None),
         "created_at": ("timestamp with time zone", True, "now()"),
     }
     assert columns(database, "tasks") == {
@@ -46,6 +47,16 @@ def test_the_columns_are_the_contracts(database: psycopg.Connection) -> None:
         "created_at": ("timestamp with time zone", True, "now()"),
         "updated_at": ("timestamp with time zone", True, "now()"),
     }
+
+
+def test_the_count_of_logins_needs_no_disk(database: psycopg.Connection) -> None:
+    assert columns(database, "login_attempts") == {
+        "key": ("text", True, None),
+        "tried_at": ("timestamp with time zone[]", True, None),
+        "expires_at": ("timestamp with time zone", True, None),
+    }
+    unlogged = "SELECT relpersistence FROM pg_class WHERE oid = 'login_attempts'::regclass"
+    assert database.execute(unlogged).fetchone() == ("u",)
 
 
 def test_keys_and_constraints_have_names_of_our_choosing(database: psycopg.Connection) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from tests.accounts import Account
 from tests.checks import assert_error
+from tests.conftest import MakeService
 from tests.service import SECRET
 
 MISSING, INVALID, EXPIRED = "Missing authentication token", "Invalid token", "Token expired"
@@ -158,3 +159,68 @@ def test_a_users_id_in_capitals_is_the_same_user(user: Account) -> None:
     task = user.create()
     response = user.client.get(f"/api/{user.id.upper()}/tasks", headers=user.headers)
     assert response.json() == [task]
+
+
+OLD, NEW = "the secret of last year with more than 32 bytes", "N" * 32
+
+
+def test_a_secret_is_replaced_without_logging_anyone_out(
+    make_service: MakeService, database_url: str
+) -> None:
+    """First the new one is added, everywhere; when the old one's tokens have expired, it goes."""
+    old = make_service(DATABASE_URL=database_url, JWT_SECRET=OLD)
+    both = make_service(DATABASE_URL=database_url, JWT_SECRET=f"{NEW}, {OLD}")
+    new = make_service(DATABASE_URL=database_url, JWT_SECRET=NEW)
+    for service in (old, both, new):
+        service.start()
+    with old.client() as old_client, both.client() as both_client, new.client() as new_client:
+        before, after = Account(old_client), Account(both_client)
+        claims = {"sub": before.id, "exp": int(time.time()) + 3600}
+        # As earlier releases issued them, and as somebody else with the same secret may.
+        without_kid = forge(HS256, claims, OLD)
+        another_kid = forge(HS256 | {"kid": "mine"}, claims, OLD)
+        for token in (before.token, without_kid, another_kid):
+            headers = {"Authorization": f"Bearer {token}"}
+            assert both_client.get(before.tasks, headers=headers).status_code == 200
+            assert_error(new_client.get(before.tasks, headers=headers), 401, INVALID)
+        assert both_client.get(after.tasks, headers=after.headers).status_code == 200
+        assert new_client.get(after.tasks, headers=after.headers).status_code == 200
+        assert_error(old_client.get(after.tasks, headers=after.headers), 401, INVALID)
+        expired = forge(HS256, claims | {"exp": 1}, OLD)
+        headers = {"Authorization": f"Bearer {expired}"}
+        assert_error(both_client.get(before.tasks, headers=headers), 401, EXPIRED)
+        # A kid is a hint: it makes another secret's signature no better.
+        kid = jwt.get_unverified_header(after.token)["kid"]
+        headers = {"Authorization": f"Bearer {forge(HS256 | {'kid': kid}, claims, OLD)}"}
+        assert_error(both_client.get(before.tasks, headers=headers), 401, INVALID)
+
+
+def test_the_kid_is_the_secrets_and_gives_nothing_away(user: Account) -> None:
+    kids = {jwt.get_unverified_header(Account(user.client).token)["kid"] for _ in range(2)}
+    assert len(kids) == 1
+    kid = kids.pop()
+    assert kid not in SECRET
+    assert not hashlib.sha256(SECRET.encode()).hexdigest().startswith(kid)
+
+
+@pytest.mark.parametrize("case", ["iss", "aud"])
+def test_issuer_and_audience_are_ours_and_required(
+    make_service: MakeService, database_url: str, case: str
+) -> None:
+    variable = {"iss": "JWT_ISSUER", "aud": "JWT_AUDIENCE"}[case]
+    service = make_service(DATABASE_URL=database_url, **{variable: "https://tasks.example"})
+    service.start()
+    with service.client() as client:
+        account = Account(client)
+        assert account.create()
+        claims = jwt.decode(account.token, options={"verify_signature": False})
+        assert claims[case] == "https://tasks.example"
+        for bad in (without(claims, case), claims | {case: "another"}, claims | {case: ""}):
+            headers = {"Authorization": f"Bearer {forge(HS256, bad)}"}
+            assert_error(client.get(account.tasks, headers=headers), 401, INVALID)
+
+
+def test_a_token_for_another_audience_is_refused(user: Account, claims: Claims) -> None:
+    """RFC 7519, 4.1.3: who isn't named by `aud` must not accept it."""
+    headers = {"Authorization": f"Bearer {forge(HS256, claims | {'aud': 'another'})}"}
+    assert_error(user.client.get(user.tasks, headers=headers), 401, INVALID)

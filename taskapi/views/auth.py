@@ -7,8 +7,8 @@ from typing import Any
 from flask import Blueprint
 
 from taskapi import config, queries
-from taskapi.exceptions import InvalidCredentials
-from taskapi.passwords import hash_password, verify_password
+from taskapi.logins import check_credentials
+from taskapi.passwords import hash_password
 from taskapi.schemas import LoginSchema, SignupSchema, load, read_body
 from taskapi.tokens import issue_token
 
@@ -30,9 +30,7 @@ def sign_up() -> tuple[dict[str, Any], int]:
 def log_in() -> dict[str, Any]:
     """Exchange credentials for a token."""
     body = load(LOGIN, read_body())
-    user = queries.find_user(email=body["email"])
-    if not verify_password(user and user["password_hash"], body["password"]) or user is None:
-        raise InvalidCredentials
+    user = check_credentials(body["email"], body["password"])
     return {
         "user_id": user["id"],
         "email": user["email"],

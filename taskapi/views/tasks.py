@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, request, url_for
+from flask import Blueprint, g, request, url_for
 
 from taskapi import queries
 from taskapi.exceptions import AccessDenied, InvalidInput, MissingToken, TaskNotFound, fault
@@ -29,21 +29,23 @@ def authorize() -> None:
     """Let a request pass whose token is good and names the URL's user.
 
     What the views get as `user_id` is the token's (T029). Raises MissingToken, InvalidToken,
-    TokenExpired, InvalidInput for a path that holds no UUID, and AccessDenied, in this order.
+    TokenExpired, IdentityProviderUnavailable, InvalidInput for a path that holds no UUID, and
+    AccessDenied, in this order.
     """
     if request.method == "OPTIONS":  # a browser's preflight bears no token
         return
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise MissingToken
-    user_id = verify_token(token.strip())
+    identity = verify_token(token.strip())
     path = {name: parse_uuid(value) for name, value in (request.view_args or {}).items()}
     malformed = [name for name, value in path.items() if value is None]
     if malformed:
         raise InvalidInput(*(fault("path", name, "Must be a UUID") for name in malformed))
-    if path["user_id"] != user_id:
+    if path["user_id"] != identity.user_id:
         raise AccessDenied
     request.view_args = path
+    g.provider_email = identity.provider_email
 
 
 @bp.post("")
@@ -52,6 +54,7 @@ def create_task(user_id: str) -> tuple[Task, int, dict[str, str]]:
     body = load(CREATE, read_body())
     task = queries.create_task(
         user_id=user_id,
+        provider_email=g.provider_email,
         title=body["title"],
         description=body.get("description"),
         completed=body["completed"],
