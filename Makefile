@@ -5,7 +5,7 @@ PY := .venv/bin/python
 INSTALLED := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help run test audit test-pgbouncer bench-isolation lint migrate clean
+.PHONY: help run test audit test-pgbouncer bench-isolation bench-pages lint migrate clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile
@@ -23,6 +23,9 @@ test-pgbouncer: $(INSTALLED) ## run the tests that need a pgbouncer in the PATH
 
 bench-isolation: $(INSTALLED) ## measure what keeping users apart costs
 	@$(PY) bench/isolation.py
+
+bench-pages: $(INSTALLED) ## measure what page 1 and page 1,000 of a list cost
+	@$(PY) bench/pages.py
 
 lint: $(INSTALLED) ## check style, format and types
 	@$(PY) -m ruff check .

@@ -28,6 +28,14 @@ from taskapi.migrations import apply_migrations  # noqa: E402
 from taskapi.sql_files import STATEMENTS  # noqa: E402
 
 ROUNDS = 3000
+CREATION = {"title": "x", "description": None, "completed": False, "provider_email": None}
+WHOLE_LIST = {
+    "after_created_at": None,
+    "after_id": None,
+    "completed": None,
+    "q": None,
+    "limit": 1001,
+}
 USERS, TASKS_EACH = 1000, 50
 FILL = (
     "INSERT INTO users (email, password_hash)"
@@ -68,9 +76,9 @@ def compare(alone: Database, isolated: Database, dba: psycopg.Connection) -> Non
     print(f"medians of {ROUNDS}, µs:  alone  isolated  ratio")
     for name, params in (
         ("get_task", {"id": task_id}),
-        ("list_tasks", {}),
-        ("complete_task", {"id": task_id, "completed": None}),
-        ("create_task", {"title": "x", "description": None, "completed": False}),
+        ("list_tasks", WHOLE_LIST),
+        ("complete_task", {"id": task_id, "completed": None, "versions": None}),
+        ("create_task", CREATION),
     ):
         # Nothing breaks here, so that write() is the same as read().
         act = timer(partial(isolated.as_user(user_id).write, name, **params))

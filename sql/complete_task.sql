@@ -1,6 +1,24 @@
--- Set completed to what the client sent, or turn it round where it sent nothing.
-UPDATE tasks
-SET completed = coalesce(%(completed)s, NOT completed)
-WHERE user_id = %(user_id)s
-    AND id = %(id)s
-RETURNING id, user_id, title, description, completed, created_at, updated_at;
+-- Set completed to what the client sent, or turn it round where it sent nothing. No row means that
+-- there was no such task, a row without an id that it is there but not in one of the versions given.
+WITH target AS (
+    SELECT id, updated_at
+    FROM tasks
+    WHERE user_id = %(user_id)s
+        AND id = %(id)s
+    FOR UPDATE
+), changed AS (
+    UPDATE tasks
+    SET completed = coalesce(%(completed)s, NOT tasks.completed)
+    FROM target
+    WHERE tasks.user_id = %(user_id)s
+        AND tasks.id = target.id
+        AND coalesce(target.updated_at = ANY(%(versions)s::timestamptz[]), true)
+    RETURNING
+        tasks.id, tasks.user_id, tasks.title, tasks.description, tasks.completed,
+        tasks.created_at, tasks.updated_at
+)
+SELECT
+    changed.id, changed.user_id, changed.title, changed.description, changed.completed,
+    changed.created_at, changed.updated_at
+FROM target
+LEFT JOIN changed ON changed.id = target.id;

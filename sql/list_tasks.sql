@@ -1,5 +1,17 @@
--- The user's tasks, newest first; tasks_user_id_created_at_id_idx gives the order.
+-- A page of the user's tasks, newest first: those after a position, or from the start without one.
+-- tasks_user_id_created_at_id_idx finds the position and gives the order.
 SELECT id, user_id, title, description, completed, created_at, updated_at
 FROM tasks
 WHERE user_id = %(user_id)s
-ORDER BY created_at DESC, id DESC;
+    AND (created_at, id) < (
+        coalesce(%(after_created_at)s::timestamptz, 'infinity'),
+        coalesce(%(after_id)s::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+    )
+    AND (%(completed)s::boolean IS NULL OR completed = %(completed)s)
+    AND (
+        %(q)s::text IS NULL
+        OR strpos(lower(title), lower(%(q)s)) > 0
+        OR strpos(lower(description), lower(%(q)s)) > 0
+    )
+ORDER BY created_at DESC, id DESC
+LIMIT %(limit)s;

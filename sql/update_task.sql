@@ -1,8 +1,29 @@
--- Change the title, and the description too where the client sent one (T060);
--- completed stays as it is (T054).
-UPDATE tasks
-SET title = %(title)s,
-    description = CASE WHEN %(set_description)s THEN %(description)s ELSE description END
-WHERE user_id = %(user_id)s
-    AND id = %(id)s
-RETURNING id, user_id, title, description, completed, created_at, updated_at;
+-- Change what the client sent of title, description and completed (T054, T060); only a description
+-- can be null. No row means that there was no such task, a row without an id that it is there but
+-- not in one of the versions given.
+WITH target AS (
+    SELECT id, updated_at
+    FROM tasks
+    WHERE user_id = %(user_id)s
+        AND id = %(id)s
+    FOR UPDATE
+), changed AS (
+    UPDATE tasks
+    SET title = coalesce(%(title)s, tasks.title),
+        description = CASE
+            WHEN %(set_description)s THEN %(description)s ELSE tasks.description
+        END,
+        completed = coalesce(%(completed)s, tasks.completed)
+    FROM target
+    WHERE tasks.user_id = %(user_id)s
+        AND tasks.id = target.id
+        AND coalesce(target.updated_at = ANY(%(versions)s::timestamptz[]), true)
+    RETURNING
+        tasks.id, tasks.user_id, tasks.title, tasks.description, tasks.completed,
+        tasks.created_at, tasks.updated_at
+)
+SELECT
+    changed.id, changed.user_id, changed.title, changed.description, changed.completed,
+    changed.created_at, changed.updated_at
+FROM target
+LEFT JOIN changed ON changed.id = target.id;

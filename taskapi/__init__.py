@@ -38,7 +38,16 @@ def create_app(config: Config) -> Flask:
         CORS(
             app,
             origins=list(config.cors_origins),
-            expose_headers=["Location", "Retry-After", "WWW-Authenticate", "X-Request-ID"],
+            expose_headers=[
+                "Accept-Patch",
+                "ETag",
+                "Idempotency-Replayed",
+                "Link",
+                "Location",
+                "Retry-After",
+                "WWW-Authenticate",
+                "X-Request-ID",
+            ],
             max_age=600,
         )
     for blueprint in (auth.bp, tasks.bp, health.bp):

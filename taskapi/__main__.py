@@ -6,7 +6,9 @@ import sys
 
 import click
 
-from taskapi.config import ConfigError, load_database_url
+from taskapi import create_app, queries
+from taskapi.config import ConfigError, load_config, load_database_url
+from taskapi.exceptions import DatabaseUnavailable
 from taskapi.migrations import MigrationError, apply_migrations, rollback_migrations
 
 
@@ -35,8 +37,24 @@ def rollback_command(all_of_them: bool) -> None:
     click.echo("\n".join(f"rolled back {id}" for id in ids) or "nothing to roll back")
 
 
+@cli.command()
+def purge() -> None:
+    """Delete the idempotency keys that are older than 24 hours. Wants the service's variables."""
+    app = create_app(load_config())
+    database = app.extensions["taskapi.database"]
+    database.open()
+    total = 0
+    try:
+        with app.app_context():
+            while deleted := queries.purge_idempotency_keys():
+                total += deleted
+    finally:
+        database.close()
+    click.echo(f"deleted {total} idempotency keys")
+
+
 if __name__ == "__main__":
     try:
         cli(prog_name="python -m taskapi")
-    except (ConfigError, MigrationError) as error:
+    except (ConfigError, DatabaseUnavailable, MigrationError) as error:
         sys.exit(f"taskapi: {error}")

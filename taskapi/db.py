@@ -127,6 +127,10 @@ class Database:
         """Act for who signs up or logs in: nothing but the account of this address is there."""
         return Actor(self, "taskapi_login", STATEMENTS, email=email)
 
+    def as_purger(self) -> Actor:
+        """Act for nobody: nothing but what has expired is there."""
+        return Actor(self, "taskapi_login", STATEMENTS)
+
     def as_nobody(self) -> Actor:
         """Act for nobody, as the role that the service logs in with; only FOR_NOBODY can be run."""
         return Actor(self, "none", FOR_NOBODY)

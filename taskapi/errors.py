@@ -37,6 +37,7 @@ ANSWERS: dict[type[exceptions.TaskApiError], Answer] = {
     exceptions.InvalidCredentials: Answer(401, "Invalid credentials", BEARER),
     exceptions.AccessDenied: Answer(403, "Access denied: user_id does not match the token"),
     exceptions.TaskNotFound: Answer(404, "Task not found"),
+    exceptions.TaskChanged: Answer(412, "The task has changed since"),
     exceptions.EmailTaken: Answer(409, "Email already registered"),
     exceptions.EmailOfAnotherUser: Answer(409, "The token's email belongs to another account"),
     exceptions.TooManyFailedLogins: Answer(429, "Too many failed logins: try again later"),

@@ -25,6 +25,14 @@ class InvalidInput(TaskApiError):
         self.faults = faults
 
 
+class IdempotencyKeyReused(InvalidInput):
+    """The user has sent this key with another request before."""
+
+    def __init__(self) -> None:
+        message = "Was sent with another request before"
+        super().__init__(fault("header", "idempotency-key", message))
+
+
 class MissingToken(TaskApiError):
     """The request bears no token."""
 
@@ -47,6 +55,10 @@ class AccessDenied(TaskApiError):
 
 class TaskNotFound(TaskApiError):
     """The user has no such task."""
+
+
+class TaskChanged(TaskApiError):
+    """The task is there, but not in a version that the client's If-Match names."""
 
 
 class EmailTaken(TaskApiError):
@@ -86,7 +98,7 @@ class MigrationsPending(TaskApiError):
 
 
 def fault(location: str, name: str, message: str, kind: str = "value_error") -> Fault:
-    """Return one entry of a 422's `detail`; `location` is `body`, `path` or `query`."""
+    """Return one entry of a 422's `detail`; `location` is where it came, such as `body`."""
     return {"loc": [location, name], "msg": message, "type": kind}
 
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from datetime import datetime
+from typing import Any, NamedTuple, TypedDict
 
 from psycopg import errors
 
 from taskapi import db
-from taskapi.exceptions import EmailOfAnotherUser, EmailTaken, UnknownUser
+from taskapi.exceptions import (
+    EmailOfAnotherUser,
+    EmailTaken,
+    IdempotencyKeyReused,
+    TaskChanged,
+    UnknownUser,
+)
 
 
 class User(TypedDict):
@@ -37,6 +44,24 @@ class Task(TypedDict):
     completed: bool
     created_at: str
     updated_at: str
+
+
+class Position(NamedTuple):
+    """A place in the order of a list: that of the task with these members."""
+
+    created_at: str
+    id: str
+
+
+class Creation(NamedTuple):
+    """A task as it was when it was made, and whether an earlier request made it."""
+
+    task: Task
+    is_replay: bool
+
+
+# The values of `updated_at` that a task may have for a write to be done; None for any.
+Versions = list[datetime] | None
 
 
 def create_user(*, email: str, password_hash: str) -> User:
@@ -108,9 +133,104 @@ def create_task(
     return task
 
 
-def list_tasks(*, user_id: str) -> list[Task]:
-    """Return all tasks of the user, newest first."""
-    return db.current().as_user(user_id).read("list_tasks")
+def create_task_once(
+    *,
+    key: str,
+    request_hash: bytes,
+    user_id: str,
+    provider_email: str | None,
+    title: str,
+    description: str | None,
+    completed: bool,
+) -> Creation:
+    """Create a task as `create_task` does, unless the user's key has made one.
+
+    Raises IdempotencyKeyReused if the key was for a request with another hash.
+    """
+    try:
+        [row] = (
+            db.current()
+            .as_user(user_id)
+            .write(
+                "create_task_once",
+                key=key,
+                request_hash=request_hash,
+                provider_email=provider_email,
+                title=title,
+                description=description,
+                completed=completed,
+            )
+        )
+    except errors.ForeignKeyViolation as error:
+        if error.diag.constraint_name == "idempotency_keys_user_id_fkey":
+            raise (UnknownUser if provider_email is None else EmailOfAnotherUser) from error
+        raise
+    if not row["is_same_request"]:
+        raise IdempotencyKeyReused
+    # As it was when it was made, whatever has become of it since.
+    task: Task = {
+        "id": row["id"],
+        "user_id": row["user_id"],
+        "title": title,
+        "description": description,
+        "completed": completed,
+        "created_at": row["created_at"],
+        "updated_at": row["created_at"],
+    }
+    return Creation(task, is_replay=row["is_replay"])
+
+
+def purge_idempotency_keys() -> int:
+    """Delete some of the keys that are older than 24 hours and return how many."""
+    [row] = db.current().as_purger().write("purge_idempotency_keys")
+    deleted: int = row["deleted_keys"]
+    return deleted
+
+
+def list_tasks(
+    *,
+    user_id: str,
+    after: Position | None,
+    completed: bool | None,
+    q: str | None,
+    limit: int,
+) -> list[Task]:
+    """Return up to `limit` tasks after a position, newest first; None for what doesn't matter."""
+    return (
+        db.current()
+        .as_user(user_id)
+        .read(
+            "list_tasks",
+            after_created_at=after and after.created_at,
+            after_id=after and after.id,
+            completed=completed,
+            q=q,
+            limit=limit,
+        )
+    )
+
+
+def list_tasks_oldest_first(
+    *,
+    user_id: str,
+    after: Position | None,
+    completed: bool | None,
+    q: str | None,
+    limit: int,
+) -> list[Task]:
+    """Return up to `limit` tasks after a position, oldest first; None for what doesn't matter."""
+    return (
+        db.current()
+        .as_user(user_id)
+        .read(
+            "list_tasks_oldest_first",
+            after_created_at=after and after.created_at,
+            after_id=after and after.id,
+            completed=completed,
+            q=q,
+            limit=limit,
+        )
+    )
 
 
 def get_task(*, user_id: str, id: str) -> Task | None:
@@ -120,9 +240,19 @@ def get_task(*, user_id: str, id: str) -> Task | None:
 
 
 def update_task(
-    *, user_id: str, id: str, title: str, set_description: bool, description: str | None
+    *,
+    user_id: str,
+    id: str,
+    title: str | None,
+    set_description: bool,
+    description: str | None,
+    completed: bool | None,
+    versions: Versions,
 ) -> Task | None:
-    """Change the title, and with `set_description` the description; None if there is no task."""
+    """Change the title and `completed` unless they are None, and with `set_description` that.
+
+    Returns None if there is no task. Raises TaskChanged.
+    """
     rows = (
         db.current()
         .as_user(user_id)
@@ -132,20 +262,44 @@ def update_task(
             title=title,
             set_description=set_description,
             description=description,
+            completed=completed,
+            versions=versions,
         )
     )
+    task: Task | None = _written(rows)
+    return task
+
+
+def complete_task(
+    *, user_id: str, id: str, completed: bool | None, versions: Versions
+) -> Task | None:
+    """Set `completed`, or toggle it where it is None.
+
+    Returns None if there is no task. Raises TaskChanged.
+    """
+    rows = (
+        db.current()
+        .as_user(user_id)
+        .write("complete_task", id=id, completed=completed, versions=versions)
+    )
+    task: Task | None = _written(rows)
+    return task
+
+
+def delete_task(*, user_id: str, id: str, versions: Versions) -> bool:
+    """Delete the user's task with this id; False if there was none. Raises TaskChanged."""
+    rows = db.current().as_user(user_id).write("delete_task", id=id, versions=versions)
+    return _written(rows) is not None
+
+
+def _written(rows: list[Any]) -> Any:
+    """Return the row of a task that was written, or None if there was none to write.
+
+    Raises TaskChanged if the task was there, but in another version than the statement was for.
+    """
+    if rows and rows[0]["id"] is None:
+        raise TaskChanged
     return rows[0] if rows else None
-
-
-def complete_task(*, user_id: str, id: str, completed: bool | None) -> Task | None:
-    """Set `completed`, or toggle it where it is None; None if there is no task."""
-    rows = db.current().as_user(user_id).write("complete_task", id=id, completed=completed)
-    return rows[0] if rows else None
-
-
-def delete_task(*, user_id: str, id: str) -> bool:
-    """Delete the user's task with this id; False if there was none."""
-    return bool(db.current().as_user(user_id).write("delete_task", id=id))
 
 
 def list_applied_migrations() -> list[str]:

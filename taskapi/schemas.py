@@ -1,20 +1,26 @@
-"""What a client may send: the schemas of the request bodies, and the reading of them."""
+"""What a client may send: the schemas of bodies and queries, and the reading of them."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NoReturn
+from urllib.parse import parse_qsl
 
 import orjson
 from flask import abort, request
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
-from taskapi.exceptions import InvalidInput, fault, missing
+from taskapi.exceptions import Fault, InvalidInput, fault, missing
 
 MAX_BODY_BYTES = 64 * 1024
 DRAINED_BYTES = 2 * 1024 * 1024
+
+NOT_AN_OBJECT: Fault = {"loc": ["body"], "msg": "Must be a JSON object", "type": "value_error"}
+
+# JSON Merge Patch (RFC 7396) under its own name and under that of all JSON.
+MERGE_PATCH = ("application/merge-patch+json", "application/json")
 
 # An escape in JSON text: a surrogate pair, a lone surrogate (the group), or any other.
 JSON_ESCAPE = re.compile(
@@ -76,12 +82,34 @@ class Flag(fields.Field[bool]):
         return value
 
 
+class QueryFlag(Text):
+    """`true` or `false` in a query."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
+        if value not in ("true", "false"):
+            raise ValidationError("Must be true or false")
+        return value == "true"
+
+
+class QueryInteger(Text):
+    """A whole number in a query, written in decimal digits."""
+
+    def __init__(self, low: int, high: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.low, self.high = low, high
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
+        if not re.fullmatch(r"[0-9]{1,9}", value) or not self.low <= int(value) <= self.high:
+            raise ValidationError(f"Must be a whole number from {self.low} to {self.high}")
+        return int(value)
+
+
 def _length(low: int, high: int) -> validate.Length:
     return validate.Length(low, high, error=f"Must have {low} to {high} characters")
 
 
 class BodySchema(Schema):
-    """A JSON object, of which members that aren't named are ignored."""
+    """A JSON object or a query, of which members that aren't named are ignored."""
 
     class Meta:
         unknown = EXCLUDE
@@ -130,16 +158,38 @@ class CreateTaskSchema(UpdateTaskSchema):
     completed = Flag(load_default=False)
 
 
+class PatchTaskSchema(UpdateTaskSchema):
+    """The body of PATCH /api/{user_id}/tasks/{id}: what null would remove but can't is refused."""
+
+    title = Title(validate=_length(1, 500))
+    completed = Flag()
+
+
 class CompleteTaskSchema(BodySchema):
     """The body of PATCH /api/{user_id}/tasks/{id}/complete, where there is one."""
 
     completed = Flag(required=True)
 
 
-def load(schema: Schema, body: Mapping[str, Any] | None) -> dict[str, Any]:
+class ListTasksSchema(BodySchema):
+    """The query of GET /api/{user_id}/tasks."""
+
+    limit = QueryInteger(1, 1000, load_default=1000)
+    cursor = Text(load_default=None)
+    completed = QueryFlag(load_default=None)
+    q = StoredText(load_default=None, validate=_length(1, 100))
+    sort = Text(
+        load_default="-created_at",
+        validate=validate.OneOf(
+            ["-created_at", "created_at"], error="Must be -created_at or created_at"
+        ),
+    )
+
+
+def load(schema: Schema, body: Mapping[str, Any] | None, location: str = "body") -> dict[str, Any]:
     """Return the members that the schema names, checked; no body counts as an empty object.
 
-    Raises InvalidInput with one entry for each fault.
+    Raises InvalidInput with one entry for each fault, which names the location.
     """
     body = body or {}
     try:
@@ -147,7 +197,7 @@ def load(schema: Schema, body: Mapping[str, Any] | None) -> dict[str, Any]:
     except ValidationError as error:
         raise InvalidInput(
             *(
-                fault("body", name, message) if name in body else missing("body", name)
+                fault(location, name, message) if name in body else missing(location, name)
                 for name, messages in error.messages_dict.items()
                 for message in messages
             )
@@ -155,11 +205,34 @@ def load(schema: Schema, body: Mapping[str, Any] | None) -> dict[str, Any]:
     return checked
 
 
-def read_body() -> dict[str, Any] | None:
+def load_query(schema: Schema) -> dict[str, Any]:
+    """Return the query's parameters that the schema names, checked.
+
+    Raises InvalidInput, also for one that is given twice: none of the two is the right one.
+    """
+    given = [(name, value) for name, value in query_pairs() if name in schema.fields]
+    names = [name for name, _ in given]
+    repeated = {name for name in names if names.count(name) > 1}
+    if repeated:
+        raise InvalidInput(*(fault("query", name, "Must be given once") for name in repeated))
+    return load(schema, dict(given), "query")
+
+
+def query_pairs() -> list[tuple[str, str]]:
+    """Return the names and values of the query in their order.
+
+    What isn't UTF-8 becomes lone surrogates, which the fields refuse: nothing is replaced.
+    """
+    query = request.query_string.decode(errors="surrogateescape")
+    return parse_qsl(query, keep_blank_values=True, errors="surrogateescape")
+
+
+def read_body(media_types: Collection[str] = ()) -> dict[str, Any] | None:
     """Return the request's JSON object, or None if there is no body.
 
     Raises InvalidInput if it is another JSON value; aborts with 400 if it isn't JSON or isn't
-    whole, 411 without a length, 413 over MAX_BODY_BYTES and 415 if it isn't declared as JSON.
+    whole, 411 without a length, 413 over MAX_BODY_BYTES and 415 if it isn't declared as JSON, or
+    as one of the media types where they are given.
     """
     # Werkzeug would cut a body of unknown length at the limit and hand on what came before.
     if "Transfer-Encoding" in request.headers:
@@ -171,11 +244,11 @@ def read_body() -> dict[str, Any] | None:
     body = request.get_data(cache=False)
     if len(body) != request.content_length:
         abort(400)
-    if not request.is_json:
+    if not (request.mimetype in media_types if media_types else request.is_json):
         abort(415)
     value = _parse_json(body)
     if not isinstance(value, dict):
-        raise InvalidInput({"loc": ["body"], "msg": "Must be a JSON object", "type": "value_error"})
+        raise InvalidInput(NOT_AN_OBJECT)
     return value
 
 

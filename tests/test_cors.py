@@ -49,6 +49,7 @@ def test_a_listed_origin_may_read_the_answer(cors_user: Account, origin: str) ->
         assert "Access-Control-Allow-Credentials" not in response.headers
         exposed = response.headers["Access-Control-Expose-Headers"]
         assert {"Location", "X-Request-ID", "Retry-After"} <= set(exposed.split(", "))
+        assert {"ETag", "Link", "Idempotency-Replayed"} <= set(exposed.split(", "))
 
 
 def test_a_listed_origin_may_read_every_error(
@@ -88,19 +89,20 @@ def test_a_listed_origin_may_read_every_error(
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
 def test_a_preflight_needs_no_token(cors_user: Account, method: str) -> None:
+    headers = {"authorization", "content-type", "if-match", "idempotency-key"}
     response = cors_user.client.options(
         f"{cors_user.tasks}/x",
         headers={
             "Origin": APP,
             "Access-Control-Request-Method": method,
-            "Access-Control-Request-Headers": "authorization, content-type",
+            "Access-Control-Request-Headers": ", ".join(sorted(headers)),
         },
     )
     assert response.status_code == 200
     assert response.headers["Access-Control-Allow-Origin"] == APP
     assert method in response.headers["Access-Control-Allow-Methods"]
     allowed = response.headers["Access-Control-Allow-Headers"].lower()
-    assert {"authorization", "content-type"} <= set(allowed.split(", "))
+    assert headers <= set(allowed.split(", "))
     assert int(response.headers["Access-Control-Max-Age"]) > 0
 
 

@@ -31,7 +31,7 @@ def test_an_unknown_route_is_not_found(client: httpx.Client, service: Service, p
         ("POST", "/health", {"GET", "HEAD", "OPTIONS"}),
         ("PUT", "/ready", {"GET", "HEAD", "OPTIONS"}),
         ("PATCH", "/api/x/tasks", {"GET", "HEAD", "POST", "OPTIONS"}),
-        ("POST", "/api/x/tasks/y", {"GET", "HEAD", "PUT", "DELETE", "OPTIONS"}),
+        ("POST", "/api/x/tasks/y", {"GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"}),
         ("GET", "/api/x/tasks/y/complete", {"PATCH", "OPTIONS"}),
     ],
 )

@@ -44,6 +44,16 @@ def test_the_tour_does_what_it_says(make_service: MakeService, make_database: Ma
         assert (toggled["completed"], completed["completed"]) == (True, True)
         assert rest[6] == "204"
         assert json.loads(rest[7]) == {"detail": "Task not found"}
+        assert rest[8] == "Idempotency-Replayed: true"
+        bread, patched, refused = map(json.loads, rest[9:12])
+        assert bread["title"] == "Buy bread"
+        assert patched == bread | {"completed": True, "updated_at": patched["updated_at"]}
+        assert refused == {"detail": "The task has changed since"}
+        assert re.fullmatch(
+            r'Link: <.*\?q=BUY&sort=created_at&limit=1&cursor=.*>; rel="next"', rest[12]
+        )
+        assert json.loads(rest[13]) == [patched]
+        assert len(rest) == 14
 
 
 def test_each_proof_that_the_security_page_names_is_there() -> None:

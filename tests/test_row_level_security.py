@@ -36,6 +36,7 @@ from tests.checks import assert_error
 from tests.conftest import MakeDatabase, MakePostgres, MakeService, as_uri
 from tests.service import SECRET, migrate
 
+WHOLE_LIST = {"after_created_at": None, "after_id": None, "q": None, "limit": 10**9}
 SETTINGS = {"statement_timeout": "5s", "user_id": "", "email": ""}
 
 
@@ -66,7 +67,11 @@ def tasks(user: Account, other_user: Account) -> dict[str, Any]:
         "title": "taken over",
         "description": "taken over",
         "set_description": True,
-        "completed": True,
+        "completed": False,
+        "versions": None,
+        "key": "a-key",
+        "request_hash": bytes(32),
+        **WHOLE_LIST,
         "provider_email": None,
     }
 
@@ -177,7 +182,8 @@ def test_a_request_is_one_round_trip_and_one_transaction(
                 with database._connection() as conn:
                     conn.pgconn.trace(file.fileno())
                     conn.pgconn.set_trace_flags(Trace.SUPPRESS_TIMESTAMPS)
-                assert database.as_user(user.id).read("list_tasks") == [task]
+                rows = database.as_user(user.id).read("list_tasks", completed=None, **WHOLE_LIST)
+                assert rows == [task]
                 with database._connection() as conn:
                     conn.pgconn.untrace()
             messages = [line.split("\t") for line in trace.read_text().splitlines()]
@@ -254,6 +260,23 @@ def test_login_sees_the_account_of_one_address(
             database.execute(statement)
 
 
+def test_the_purge_sees_the_expired_keys_only(database: psycopg.Connection, user: Account) -> None:
+    for key, age in (("old", "24 hours 1 minute"), ("young", "23 hours 59 minutes")):
+        database.execute(
+            "INSERT INTO idempotency_keys (user_id, key, request_hash, task_id, created_at)"
+            " VALUES (%s, %s, sha256(''), gen_random_uuid(), now() - %s::interval)",
+            [user.id, key, age],
+        )
+    everything = "SELECT key FROM idempotency_keys WHERE user_id = %s ORDER BY key"
+    with acting(database, "taskapi_login"):
+        assert database.execute(everything, [user.id]).fetchall() == [("old",)]
+        database.execute("DELETE FROM idempotency_keys")
+        database.execute("SET LOCAL ROLE NONE")
+        assert database.execute(everything, [user.id]).fetchall() == [("young",)]
+    with acting(database, "taskapi_user", user_id=str(uuid.uuid4())):
+        assert database.execute(everything, [user.id]).fetchall() == []
+
+
 def test_the_roles_have_exactly_these_rights(database: psycopg.Connection) -> None:
     """Read from the catalogue, of everything in the database that rights are granted on."""
     rights = database.execute(
@@ -277,14 +300,24 @@ def test_the_roles_have_exactly_these_rights(database: psycopg.Connection) -> No
         """
     ).fetchall()
     assert rights == [
+        ("taskapi_login", "idempotency_keys", "DELETE"),
+        ("taskapi_login", "idempotency_keys.created_at", "SELECT"),
+        ("taskapi_login", "idempotency_keys.key", "SELECT"),
+        ("taskapi_login", "idempotency_keys.user_id", "SELECT"),
         ("taskapi_login", "login_attempts", "DELETE INSERT SELECT UPDATE"),
         ("taskapi_login", "users.email", "INSERT SELECT"),
         ("taskapi_login", "users.id", "SELECT"),
         ("taskapi_login", "users.password_hash", "INSERT SELECT UPDATE"),
         ("taskapi_user", "current_user_id()", "EXECUTE"),
+        ("taskapi_user", "idempotency_keys", "SELECT"),
+        ("taskapi_user", "idempotency_keys.key", "INSERT UPDATE"),
+        ("taskapi_user", "idempotency_keys.request_hash", "INSERT"),
+        ("taskapi_user", "idempotency_keys.task_id", "INSERT"),
+        ("taskapi_user", "idempotency_keys.user_id", "INSERT"),
         ("taskapi_user", "tasks", "DELETE SELECT"),
         ("taskapi_user", "tasks.completed", "INSERT UPDATE"),
         ("taskapi_user", "tasks.description", "INSERT UPDATE"),
+        ("taskapi_user", "tasks.id", "INSERT"),
         ("taskapi_user", "tasks.title", "INSERT UPDATE"),
         ("taskapi_user", "tasks.user_id", "INSERT"),
         ("taskapi_user", "users.email", "INSERT"),
@@ -318,6 +351,12 @@ def test_every_table_is_under_a_policy(database: psycopg.Connection) -> None:
         """
     ).fetchall()
     assert tables == [
+        (
+            "idempotency_keys",
+            True,
+            True,
+            ["expired_idempotency_keys *", "idempotency_keys_of_user *"],
+        ),
         # Counts of nobody's own, which every login sweeps.
         ("login_attempts", False, False, []),
         ("tasks", True, True, ["tasks_of_user *"]),
@@ -342,7 +381,7 @@ def test_each_query_acts_for_whom_it_is() -> None:
     assert set(FOR_NOBODY) == {"list_applied_migrations"}
     source = inspect.getsource(queries)
     runs = len(re.findall(r"\.(?:read|write)\(", source))
-    actors = r"\.as_user\(user_id\)|\.as_login\(email\)|\.as_nobody\(\)"
+    actors = r"\.as_user\(user_id\)|\.as_login\(email\)|\.as_(?:nobody|purger)\(\)"
     assert len(re.findall(actors, source)) == runs == source.count("db.current()")
 
 
@@ -380,8 +419,8 @@ def test_the_policies_leave_the_plans_as_they_were(make_database: MakeDatabase) 
         conn.execute("SET enable_bitmapscan = off")
         conn.execute("SET enable_seqscan = off")
         user_id = str(row[0])
-        names = ("title", "description", "set_description", "completed", "provider_email")
-        params = dict.fromkeys(names)
+        names = set(re.findall(r"%\((\w+)\)s", "".join(FOR_A_USER.values())))
+        params: dict[str, Any] = dict.fromkeys(names)
         params |= {"user_id": user_id, "id": str(row[1])}
         for name in FOR_A_USER:
             free = explain(conn, name, params)

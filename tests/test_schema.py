@@ -87,6 +87,28 @@ def test_the_indexes_are_what_the_queries_need(database: psycopg.Connection) -> 
     }
 
 
+def test_the_keys_of_repeated_requests_are_kept_without_their_text(
+    database: psycopg.Connection,
+) -> None:
+    assert columns(database, "idempotency_keys") == {
+        "user_id": ("uuid", True, None),
+        "key": ("text", True, None),
+        "request_hash": ("bytea", True, None),
+        "task_id": ("uuid", True, None),
+        "created_at": ("timestamp with time zone", True, "now()"),
+    }
+    keys = constraints(database, "idempotency_keys")
+    assert set(keys) == {
+        "idempotency_keys_pkey",
+        "idempotency_keys_user_id_fkey",
+        "idempotency_keys_key_check",
+        "idempotency_keys_request_hash_check",
+    }
+    assert keys["idempotency_keys_pkey"] == "PRIMARY KEY (user_id, key)"
+    foreign_key = "FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE"
+    assert keys["idempotency_keys_user_id_fkey"] == foreign_key
+
+
 def new_user(database: psycopg.Connection) -> str:
     row = database.execute(
         "INSERT INTO users (email, password_hash) VALUES (gen_random_uuid() || '@b', '!')"
@@ -161,3 +183,30 @@ def test_updated_at_is_kept_for_an_update_typed_by_hand(database: psycopg.Connec
     ).fetchone()
     assert changed is not None
     assert changed[0] > row[1]
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "a b", "a\n", "\x7f", "\u00e9"])
+def test_the_database_refuses_a_key_that_the_service_would(
+    database: psycopg.Connection, key: str
+) -> None:
+    query = "INSERT INTO idempotency_keys (user_id, key, request_hash, task_id)"
+    query += " VALUES (%s, %s, sha256(''), gen_random_uuid())"
+    user_id = new_user(database)
+    database.execute(query, [user_id, "!~" + "x" * 253])
+    with pytest.raises(errors.CheckViolation):
+        database.execute(query, [user_id, key])
+
+
+def test_updated_at_grows_even_where_the_clock_does_not(database: psycopg.Connection) -> None:
+    user_id = new_user(database)
+    with database.transaction():
+        query = "INSERT INTO tasks (user_id, title) VALUES (%s, 'x') RETURNING id, updated_at"
+        row = database.execute(query, [user_id]).fetchone()
+        assert row is not None
+        seen = [row[1]]
+        for _ in range(3):
+            change = "UPDATE tasks SET title = 'y' WHERE id = %s RETURNING updated_at"
+            changed = database.execute(change, [row[0]]).fetchone()
+            assert changed is not None
+            seen.append(changed[0])
+    assert seen == sorted(set(seen))

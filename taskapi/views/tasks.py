@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, g, request, url_for
+from typing import Any
 
-from taskapi import queries
+from flask import Blueprint, Response, g, jsonify, request, url_for
+
+from taskapi import etags, idempotency, pages, queries
 from taskapi.exceptions import AccessDenied, InvalidInput, MissingToken, TaskNotFound, fault
 from taskapi.identifiers import parse_uuid
 from taskapi.queries import Task
 from taskapi.schemas import (
+    MERGE_PATCH,
+    NOT_AN_OBJECT,
     CompleteTaskSchema,
     CreateTaskSchema,
+    ListTasksSchema,
+    PatchTaskSchema,
     UpdateTaskSchema,
     load,
+    load_query,
     read_body,
 )
 from taskapi.tokens import verify_token
@@ -20,7 +27,9 @@ from taskapi.tokens import verify_token
 bp = Blueprint("tasks", __name__, url_prefix="/api/<user_id>/tasks")
 
 CREATE = CreateTaskSchema()
+LIST = ListTasksSchema()
 UPDATE = UpdateTaskSchema()
+PATCH = PatchTaskSchema()
 COMPLETE = CompleteTaskSchema()
 
 
@@ -48,65 +57,135 @@ def authorize() -> None:
     g.provider_email = identity.provider_email
 
 
+@bp.after_request
+def name_patch_formats(response: Response) -> Response:
+    """Say what PATCH of a task takes, where a client asks or has got it wrong (RFC 5789)."""
+    is_task = request.url_rule is not None and request.url_rule.rule == f"{bp.url_prefix}/<id>"
+    if is_task and (request.method == "OPTIONS" or response.status_code == 415):
+        response.headers["Accept-Patch"] = ", ".join(MERGE_PATCH)
+    return response
+
+
 @bp.post("")
-def create_task(user_id: str) -> tuple[Task, int, dict[str, str]]:
-    """Create a task."""
+def create_task(user_id: str) -> Response:
+    """Create a task, or with a key that has made one answer as then."""
     body = load(CREATE, read_body())
-    task = queries.create_task(
+    members: dict[str, Any] = {
+        "title": body["title"],
+        "description": body.get("description"),
+        "completed": body["completed"],
+    }
+    key = idempotency.read_key()
+    if key is None:
+        task = queries.create_task(user_id=user_id, provider_email=g.provider_email, **members)
+        return created(task)
+    creation = queries.create_task_once(
+        key=key,
+        request_hash=idempotency.hash_request(members),
         user_id=user_id,
         provider_email=g.provider_email,
-        title=body["title"],
-        description=body.get("description"),
-        completed=body["completed"],
+        **members,
     )
-    location = url_for("tasks.get_task", user_id=user_id, id=task["id"])
-    return task, 201, {"Location": location}
+    response = created(creation.task)
+    if creation.is_replay:
+        response.headers["Idempotency-Replayed"] = "true"
+    return response
 
 
 @bp.get("")
-def list_tasks(user_id: str) -> list[Task]:
-    """List the tasks, newest first."""
-    return queries.list_tasks(user_id=user_id)
+def list_tasks(user_id: str) -> Response:
+    """List a page of the tasks."""
+    query = load_query(LIST)
+    sort, limit = query["sort"], query["limit"]
+    filters = {"completed": query["completed"], "q": query["q"]}
+    scope = (user_id, sort, *filters.values())
+    after = pages.read_cursor(query["cursor"], *scope)
+    # One more than is shown tells whether there is a next page.
+    selection = {"user_id": user_id, "after": after, "limit": limit + 1, **filters}
+    if sort == "created_at":
+        tasks = queries.list_tasks_oldest_first(**selection)
+    else:
+        tasks = queries.list_tasks(**selection)
+    shown = tasks[:limit]
+    link = pages.link_next(shown[-1], *scope) if len(tasks) > limit else ""
+    response = tagged(shown, etags.tag_list(shown, link))
+    if link:
+        response.headers["Link"] = link
+    return response
 
 
 @bp.get("/<id>")
-def get_task(user_id: str, id: str) -> Task:
+def get_task(user_id: str, id: str) -> Response:
     """Read one task."""
     return found(queries.get_task(user_id=user_id, id=id))
 
 
 @bp.put("/<id>")
-def update_task(user_id: str, id: str) -> Task:
+def update_task(user_id: str, id: str) -> Response:
     """Change the title and, where it is sent, the description."""
     body = load(UPDATE, read_body())
-    task = queries.update_task(
-        user_id=user_id,
-        id=id,
-        title=body["title"],
-        set_description="description" in body,
-        description=body.get("description"),
-    )
-    return found(task)
+    return found(update(user_id, id, body))
+
+
+@bp.patch("/<id>")
+def patch_task(user_id: str, id: str) -> Response:
+    """Change what is sent of title, description and completed (RFC 7396)."""
+    body = read_body(MERGE_PATCH)
+    if body is None:
+        raise InvalidInput(NOT_AN_OBJECT)
+    return found(update(user_id, id, load(PATCH, body)))
 
 
 @bp.patch("/<id>/complete")
-def complete_task(user_id: str, id: str) -> Task:
+def complete_task(user_id: str, id: str) -> Response:
     """Set `completed` to what the body says, or toggle it where there is no body."""
     body = read_body()
     completed = None if body is None else load(COMPLETE, body)["completed"]
-    return found(queries.complete_task(user_id=user_id, id=id, completed=completed))
+    task = queries.complete_task(
+        user_id=user_id, id=id, completed=completed, versions=etags.read_versions()
+    )
+    return found(task)
 
 
 @bp.delete("/<id>")
 def delete_task(user_id: str, id: str) -> tuple[str, int]:
     """Delete a task for good."""
-    if not queries.delete_task(user_id=user_id, id=id):
+    if not queries.delete_task(user_id=user_id, id=id, versions=etags.read_versions()):
         raise TaskNotFound
     return "", 204
 
 
-def found(task: Task | None) -> Task:
-    """Return the task that a query found. Raises TaskNotFound."""
+def update(user_id: str, id: str, body: dict[str, Any]) -> Task | None:
+    """Write the members that a body holds, if the task is in a version that If-Match names."""
+    return queries.update_task(
+        user_id=user_id,
+        id=id,
+        title=body.get("title"),
+        set_description="description" in body,
+        description=body.get("description"),
+        completed=body.get("completed"),
+        versions=etags.read_versions(),
+    )
+
+
+def created(task: Task) -> Response:
+    """Answer 201 with the task and where it is."""
+    response = found(task)
+    response.status_code = 201
+    response.headers["Location"] = url_for("tasks.get_task", user_id=task["user_id"], id=task["id"])
+    return response
+
+
+def found(task: Task | None) -> Response:
+    """Answer with the task that a query found. Raises TaskNotFound."""
     if task is None:
         raise TaskNotFound
-    return task
+    return tagged(task, etags.tag_task(task))
+
+
+def tagged(value: Task | list[Task], tag: str) -> Response:
+    """Answer with an entity tag; without the body, 304, to a reader who has it already."""
+    is_read = request.method in ("GET", "HEAD")
+    response = Response(status=304) if is_read and etags.is_known(tag) else jsonify(value)
+    response.set_etag(tag)
+    return response

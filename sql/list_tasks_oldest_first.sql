@@ -1,0 +1,17 @@
+-- A page of the user's tasks, oldest first: those after a position, or from the start without one.
+-- tasks_user_id_created_at_id_idx, read backwards, finds the position and gives the order.
+SELECT id, user_id, title, description, completed, created_at, updated_at
+FROM tasks
+WHERE user_id = %(user_id)s
+    AND (created_at, id) > (
+        coalesce(%(after_created_at)s::timestamptz, '-infinity'),
+        coalesce(%(after_id)s::uuid, '00000000-0000-0000-0000-000000000000')
+    )
+    AND (%(completed)s::boolean IS NULL OR completed = %(completed)s)
+    AND (
+        %(q)s::text IS NULL
+        OR strpos(lower(title), lower(%(q)s)) > 0
+        OR strpos(lower(description), lower(%(q)s)) > 0
+    )
+ORDER BY created_at, id
+LIMIT %(limit)s;
