@@ -360,4 +360,6 @@ def _one_line_errors() -> Iterator[None]:
 
 
 def _one_line(error: psycopg.Error) -> str:
-    return " ".join(str(error).split())
+    # Where PostgreSQL was when it failed is of no use to who reads the one line.
+    parts = (error.diag.message_primary, error.diag.message_detail, error.diag.message_hint)
+    return " ".join((" ".join(filter(None, parts)) or str(error)).split())
