@@ -4,6 +4,11 @@ PYTHON ?= python3
 PY := .venv/bin/python
 INSTALLED := .venv/.installed
 
+MIGRATIONS := migrations/*.sql docs/recipes/*.sql
+# What a way back is for; and the exclusions of .squawk.toml, which --exclude replaces
+DROPS := ban-drop-table,ban-drop-column,ban-drop-constraint,ban-drop-function
+DROPS := $(DROPS),require-lock-timeout,require-statement-timeout
+
 .DEFAULT_GOAL := help
 .PHONY: help run test lint migrate clean
 
@@ -22,6 +27,9 @@ lint: $(INSTALLED) ## check style, format and types
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy --strict taskapi wsgi.py gunicorn.conf.py deploy tests
+	@$(PY) -m sqlfluff lint --nocolor --disable-progress-bar sql migrations docs/recipes
+	@.venv/bin/squawk --exclude-path '*.rollback.sql' $(MIGRATIONS)
+	@.venv/bin/squawk --exclude $(DROPS) migrations/*.rollback.sql docs/recipes/*.rollback.sql
 
 migrate: $(INSTALLED) ## bring the database of DATABASE_URL up to date
 	@test -n "$$DATABASE_URL" || { echo 'taskapi: set DATABASE_URL to the database to migrate' >&2; exit 1; }

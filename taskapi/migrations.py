@@ -288,7 +288,7 @@ def _session(
 
 def _take_lock(conn: psycopg.Connection[Any], report: Report) -> None:
     waiting = False
-    while not _query(conn, "try_lock")[0].locked:
+    while not _query(conn, "try_lock")[0].has_lock:
         for holder in [] if waiting else _query(conn, "find_lock_holder"):
             report(
                 f"waits for pid {holder.pid} ({holder.role_name}, {holder.client_addr or 'local'}),"
