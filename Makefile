@@ -10,10 +10,10 @@ DROPS := ban-drop-table,ban-drop-column,ban-drop-constraint,ban-drop-function
 DROPS := $(DROPS),require-lock-timeout,require-statement-timeout
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint migrate clean
+.PHONY: help run test test-pgbouncer bench-isolation lint migrate clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1	\2/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile
 
 # exec, so that no shell stands between make and the launcher when a signal comes
 run: $(INSTALLED) ## start the service with a PostgreSQL of its own, or with DATABASE_URL
@@ -23,10 +23,16 @@ test: $(INSTALLED) ## run all tests, then lint
 	@$(PY) -m pytest
 	@$(MAKE) --no-print-directory lint
 
+test-pgbouncer: $(INSTALLED) ## run the tests that need a pgbouncer in the PATH
+	@$(PY) -m pytest --no-cov tests/external
+
+bench-isolation: $(INSTALLED) ## measure what keeping users apart costs
+	@$(PY) bench/isolation.py
+
 lint: $(INSTALLED) ## check style, format and types
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
-	@$(PY) -m mypy --strict taskapi wsgi.py gunicorn.conf.py deploy tests
+	@$(PY) -m mypy --strict taskapi wsgi.py gunicorn.conf.py deploy tests bench
 	@$(PY) -m sqlfluff lint --nocolor --disable-progress-bar sql migrations docs/recipes
 	@.venv/bin/squawk --exclude-path '*.rollback.sql' $(MIGRATIONS)
 	@.venv/bin/squawk --exclude $(DROPS) migrations/*.rollback.sql docs/recipes/*.rollback.sql

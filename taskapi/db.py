@@ -1,4 +1,8 @@
-"""The connection pool, and the one way in which a statement reaches PostgreSQL."""
+"""The connection pool, and the one way in which a statement reaches PostgreSQL.
+
+`current().as_user(user_id).read("list_tasks")`: whom a statement is for comes first, and there is
+no running one without.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ from flask import current_app
 from psycopg.abc import Buffer
 from psycopg.adapt import AdaptersMap, Loader
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import PipelineStatus
 from psycopg.rows import DictRow, dict_row
 from psycopg.types.string import TextLoader
 from psycopg_pool import ConnectionPool
@@ -29,9 +34,16 @@ logger = logging.getLogger("taskapi")
 # become read-only, as a demoted primary does (25006).
 SPOILT_CONNECTION = {"0A000", "26000", "25006"}
 
+# All that ever runs with the rights of the role that the service logs in with.
+FOR_NOBODY = {"list_applied_migrations": STATEMENTS["list_applied_migrations"]}
+
 
 class ConnectionLost(DatabaseUnavailable):
     """The connection broke while a statement ran: whether it took effect isn't known."""
+
+
+class RoleRefused(DatabaseUnavailable):
+    """The role that a statement is for is missing or not granted: the statement didn't run."""
 
 
 class TimestampLoader(Loader):
@@ -54,6 +66,7 @@ class Database:
 
     def __init__(self, config: Config) -> None:
         self._timeout = config.db_pool_timeout
+        self._settings = {"statement_timeout": f"{round(config.db_statement_timeout * 1000)}ms"}
         self._pool = ConnectionPool(
             config.database_url,
             connection_class=psycopg.Connection[DictRow],
@@ -81,39 +94,50 @@ class Database:
         """Return the pool's counters, in psycopg_pool's names; times are in milliseconds."""
         return self._pool.get_stats()
 
-    def read(self, name: str, **params: Any) -> list[Any]:
-        """Run the SELECT in `sql/{name}.sql` and return its rows.
+    def as_user(self, user_id: str) -> Actor:
+        """Act for a user: nothing but this user's tasks is there."""
+        return Actor(self, "taskapi_user", STATEMENTS, user_id=user_id)
 
-        A connection that breaks meanwhile is replaced and the statement repeated, once: reading
-        twice changes nothing. Raises DatabaseUnavailable.
+    def as_login(self, email: str) -> Actor:
+        """Act for who signs up or logs in: nothing but the account of this address is there."""
+        return Actor(self, "taskapi_login", STATEMENTS, email=email)
+
+    def as_nobody(self) -> Actor:
+        """Act for nobody, as the role that the service logs in with; only FOR_NOBODY can be run."""
+        return Actor(self, "none", FOR_NOBODY)
+
+    def run(
+        self, name: str, statement: bytes, params: Mapping[str, Any], acting: Mapping[str, str]
+    ) -> list[Any]:
+        """Run a statement as somebody and return its rows; only an Actor has use for this.
+
+        Both statements go out in one pipeline: one round trip, and one transaction, which begins
+        with the role and is over with it. Raises DatabaseUnavailable and psycopg.Error.
         """
-        try:
-            return self._run(name, params)
-        except ConnectionLost:
-            return self._run(name, params)
-
-    def write(self, name: str, **params: Any) -> list[Any]:
-        """Run the INSERT, UPDATE or DELETE in `sql/{name}.sql` and return its RETURNING rows.
-
-        Never repeated: a statement whose connection broke may have been committed. Raises
-        DatabaseUnavailable, and psycopg.IntegrityError for the caller to know by its constraint.
-        """
-        return self._run(name, params)
-
-    def _run(self, name: str, params: Mapping[str, Any]) -> list[Any]:
         with self._connection() as conn:
+            role, result = conn.cursor(), conn.cursor()
             try:
-                return conn.execute(STATEMENTS[name], params).fetchall()
-            except psycopg.Error as error:
+                with conn.pipeline():
+                    role.execute(STATEMENTS["act_as"], {**acting, **self._settings})
+                    result.execute(statement, params)
+                return result.fetchall()
+            except psycopg.Error as caught:
+                error = first_error(caught)
                 # A fatal error may be read before the end of the connection that follows it.
                 lost = conn.broken or error.diag.severity_nonlocalized in ("FATAL", "PANIC")
-                if lost or error.sqlstate in SPOILT_CONNECTION:
+                stuck = conn.info.pipeline_status != PipelineStatus.OFF
+                if lost or stuck or error.sqlstate in SPOILT_CONNECTION:
                     conn.close()
                 if lost:
                     raise ConnectionLost(f"{name}: {describe(error)}") from error
                 if conn.closed or isinstance(error, psycopg.OperationalError):
                     raise DatabaseUnavailable(f"{name}: {describe(error)}") from error
-                raise
+                if role.rowcount != 1:
+                    raise RoleRefused(
+                        f"{name}: can't act as {acting['role']} ({describe(error)}): apply the "
+                        "migrations, or grant it to the role that DATABASE_URL names"
+                    ) from error
+                raise error from None
 
     @contextmanager
     def _connection(self) -> Iterator[psycopg.Connection[DictRow]]:
@@ -137,6 +161,44 @@ class Database:
             self._pool.putconn(conn)
 
 
+class Actor:
+    """Runs statements with one role's rights, for whom the role's policies let through.
+
+    The identity is a parameter of each statement too, so that it and the policy can't differ.
+    """
+
+    def __init__(
+        self, database: Database, role: str, statements: Mapping[str, bytes], **identity: str
+    ) -> None:
+        self._database = database
+        self._statements = statements
+        self._identity = identity
+        self._acting = {"role": role, "user_id": "", "email": "", **identity}
+
+    def read(self, name: str, **params: Any) -> list[Any]:
+        """Run the SELECT in `sql/{name}.sql` and return its rows.
+
+        A connection that breaks meanwhile is replaced and the statement repeated, once: reading
+        twice changes nothing. Raises DatabaseUnavailable.
+        """
+        try:
+            return self._run(name, params)
+        except ConnectionLost:
+            return self._run(name, params)
+
+    def write(self, name: str, **params: Any) -> list[Any]:
+        """Run the INSERT, UPDATE or DELETE in `sql/{name}.sql` and return its RETURNING rows.
+
+        Never repeated: a statement whose connection broke may have been committed. Raises
+        DatabaseUnavailable, and psycopg.IntegrityError for the caller to know by its constraint.
+        """
+        return self._run(name, params)
+
+    def _run(self, name: str, params: Mapping[str, Any]) -> list[Any]:
+        params = {**params, **self._identity}
+        return self._database.run(name, self._statements[name], params, self._acting)
+
+
 def is_stale(conn: psycopg.Connection[Any]) -> bool:
     """Tell whether the server has closed an idle connection, or has spoken unasked on it.
 
@@ -148,24 +210,33 @@ def is_stale(conn: psycopg.Connection[Any]) -> bool:
     return bool(poll.poll(0))
 
 
+def first_error(error: psycopg.Error) -> psycopg.Error:
+    """Return the error that the others of its pipeline came after, such as PipelineAborted."""
+    while isinstance(error.__context__, psycopg.Error):
+        error = error.__context__
+    return error
+
+
 def describe(error: psycopg.Error) -> str:
     """Return what the log says of a database error: never the statement or its values."""
     return f"{type(error).__name__} {error.sqlstate or ''}".strip()
 
 
 def connection_settings(config: Config) -> dict[str, Any]:
-    """Return what each connection is opened with, beside what DATABASE_URL says itself."""
+    """Return what each connection is opened with, beside what DATABASE_URL says itself.
+
+    What a statement counts on is set by `sql/act_as.sql`: PgBouncer forgets a session's settings.
+    """
     given = conninfo_to_dict(config.database_url)
-    milliseconds = round(config.db_statement_timeout * 1000)
-    ours = f"-c statement_timeout={milliseconds} -c TimeZone=UTC -c DateStyle=ISO"
     return {
-        # One statement a request, each its own transaction: no BEGIN, no COMMIT.
+        # Each request is its own transaction: no BEGIN, no COMMIT.
         "autocommit": True,
         "row_factory": dict_row,
         "context": _adapters(),
+        # A statement is prepared when a connection runs it for the sixth time.
+        "prepare_threshold": 5 if config.db_prepare else None,
         "application_name": given.get("application_name", "taskapi"),
         "connect_timeout": given.get("connect_timeout", 2),
-        "options": f"{given.get('options', '')} {ours}".strip(),
     }
 
 

@@ -76,6 +76,7 @@ class Service:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = log
+        self.root = ROOT
         self.variables = {
             "JWT_SECRET": SECRET,
             "PORT": str(self.port),
@@ -89,7 +90,7 @@ class Service:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "gunicorn", "--config", "gunicorn.conf.py", "wsgi:app"],
-                cwd=ROOT,
+                cwd=self.root,
                 env=environment(**self.variables),
                 stdout=log,
                 stderr=log,

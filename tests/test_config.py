@@ -35,6 +35,7 @@ BAD = [
     ("DB_POOL_MAX_LIFETIME", "1e9"),
     ("DB_STATEMENT_TIMEOUT", "0.0"),
     ("DB_STATEMENT_TIMEOUT", "nan"),
+    ("DB_PREPARE", "maybe"),
     ("PORT", "65536"),
     ("PORT", "http"),
     ("WEB_CONCURRENCY", "0"),
@@ -60,6 +61,7 @@ def test_the_defaults_are_the_contracts() -> None:
     assert (config.db_pool_min, config.db_pool_max) == (5, 20)
     assert (config.db_pool_timeout, config.db_pool_max_lifetime) == (5, 3600)
     assert config.db_statement_timeout == 5
+    assert config.db_prepare
     assert (config.host, config.port) == ("127.0.0.1", 8000)
     assert (config.web_concurrency, config.web_threads) == (2, 8)
     assert (config.cors_origins, config.log_level) == ((), "info")

@@ -49,6 +49,17 @@ def schema(url: str) -> list[tuple[object, ...]]:
             UNION ALL
             SELECT 'function', proname, prosrc, '', '', ''
             FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+            UNION ALL
+            SELECT 'policy', tablename, policyname, roles::text || cmd, qual, with_check
+            FROM pg_policies WHERE schemaname = 'public'
+            UNION ALL
+            SELECT 'rights', relname, relrowsecurity || ' ' || relforcerowsecurity,
+                coalesce(relacl, acldefault('r', relowner))::text, '', ''
+            FROM pg_class
+            WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname !~ 'yoyo'
+            UNION ALL
+            SELECT 'column rights', attrelid::regclass::text, attname, attacl::text, '', ''
+            FROM pg_attribute WHERE attacl IS NOT NULL AND attrelid >= 16384
             ORDER BY 1, 2, 3, 4
             """
         ).fetchall()

@@ -18,6 +18,9 @@ SOURCES = sorted((ROOT / "taskapi").rglob("*.py"))
 TEXTS = {
     str(path.relative_to(SQL_DIR)): path.read_text() for path in sorted(SQL_DIR.rglob("*.sql"))
 }
+# What goes before every query; db.py alone runs it.
+RUN_BEFORE_EACH = {"act_as"}
+QUERIES = set(STATEMENTS) - RUN_BEFORE_EACH
 SQL_TEXT = re.compile(
     r"\b(select\b.+\bfrom|insert\s+into|update\s+\w+\s+set|delete\s+from|create\s+table\b|alter\s+table"
     r"|drop\s+table|begin;|commit;|set\s+(local|session)|pg_\w+\()",
@@ -57,9 +60,11 @@ def test_each_statement_has_one_function_of_its_name() -> None:
         for name, member in inspect.getmembers(queries, inspect.isfunction)
         if member.__module__ == queries.__name__ and not name.startswith("_")
     }
-    assert functions == set(STATEMENTS)
+    assert functions == QUERIES
     for name in functions:
         assert f'"{name}"' in inspect.getsource(getattr(queries, name))
+    source = (ROOT / "taskapi" / "db.py").read_text()
+    assert all(source.count(f'STATEMENTS["{name}"]') == 1 for name in RUN_BEFORE_EACH)
 
 
 def test_each_statement_of_the_migrations_commands_is_run_by_them() -> None:
@@ -71,7 +76,7 @@ def test_each_statement_of_the_migrations_commands_is_run_by_them() -> None:
 
 def test_each_function_has_one_caller() -> None:
     """A query that nobody calls is dead, one that several call wants a look."""
-    for name in STATEMENTS:
+    for name in QUERIES:
         callers = [path for path in SOURCES if f"queries.{name}(" in path.read_text()]
         assert len(callers) == 1, name
 
@@ -116,4 +121,5 @@ def test_each_migration_has_its_way_back() -> None:
         assert re.fullmatch(r"\d{4}\.[a-z0-9]+(-[a-z0-9]+)*", id)
         assert (ROOT / "migrations" / f"{id}.rollback.sql").read_text().strip()
     files = {path.name for path in (ROOT / "migrations").iterdir()}
-    assert files == {f"{id}{end}" for id in ids for end in (".sql", ".rollback.sql")}
+    pairs = {f"{id}{end}" for id in ids for end in (".sql", ".rollback.sql")}
+    assert files == pairs | {"checksums"}
