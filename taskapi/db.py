@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import select
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -57,6 +57,31 @@ class TimestampLoader(Loader):
         return f"{text[:10]}T{text[11:19]}.{text[20:-3]:0<6}Z"
 
 
+class Pipeline(psycopg.Pipeline):
+    """psycopg's own, without the Flush that it sends after the Sync.
+
+    PgBouncer in transaction mode takes a Flush that comes after the answer for the beginning of the
+    next transaction, and keeps its server from all other clients until this one speaks again.
+    """
+
+    def _exit_gen(self) -> Generator[Any, Any, None]:
+        try:
+            self._enqueue_sync()
+            yield from self._communicate_gen()
+        finally:
+            yield from self._fetch_gen(flush=False)
+
+
+class Connection(psycopg.Connection[DictRow]):
+    """A connection whose pipelines are ours."""
+
+    @contextmanager
+    def pipeline(self) -> Iterator[psycopg.Pipeline]:
+        self._pipeline = Pipeline(self)
+        with super().pipeline() as pipeline:
+            yield pipeline
+
+
 class Database:
     """A pool of connections to one PostgreSQL database, made closed.
 
@@ -69,7 +94,7 @@ class Database:
         self._settings = {"statement_timeout": f"{round(config.db_statement_timeout * 1000)}ms"}
         self._pool = ConnectionPool(
             config.database_url,
-            connection_class=psycopg.Connection[DictRow],
+            connection_class=Connection,
             kwargs=connection_settings(config),
             open=False,
             min_size=config.db_pool_min,
@@ -140,7 +165,7 @@ class Database:
                 raise error from None
 
     @contextmanager
-    def _connection(self) -> Iterator[psycopg.Connection[DictRow]]:
+    def _connection(self) -> Iterator[Connection]:
         """Lend a connection that was alive a moment ago.
 
         Raises DatabaseUnavailable when there is none within DB_POOL_TIMEOUT seconds.

