@@ -95,7 +95,7 @@ def explain(
         lambda match: f"${names.index(match[1]) + 1}",
         STATEMENTS[name].decode(),
     ).replace("%%", "%")
-    acting = {**user, "role": expected.role, "statement_timeout": "0"}
+    acting = {**params, "role": expected.role, "statement_timeout": "0"}
     with conn.transaction(force_rollback=True):
         conn.execute(STATEMENTS["act_as"], acting)
         # What a server whose data is on SSDs or in memory is set to (docs/database.md): with the
@@ -109,10 +109,9 @@ def explain(
             sql.SQL(options),
             arguments,
         )
-        try:
-            return [row[0] for row in conn.execute(query).fetchall()]
-        finally:
-            conn.execute("DEALLOCATE explained")
+        lines = [row[0] for row in conn.execute(query).fetchall()]
+        conn.execute("DEALLOCATE explained")
+    return lines
 
 
 def _text(value: object) -> str | None:

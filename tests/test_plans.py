@@ -10,7 +10,7 @@ import pytest
 
 from taskapi.sql_files import STATEMENTS
 from tests.conftest import MakeDatabase
-from tests.plans import EXPECTED, faults, fill, find_users, plan_of
+from tests.plans import EXPECTED, explain, faults, fill, find_users, plan_of
 from tests.service import migrate
 
 Users = dict[str, dict[str, str]]
@@ -56,6 +56,16 @@ def test_the_plan_is_the_one_we_want(
 ) -> None:
     plan = plan_of(conn, name, users[kind], mode)
     assert faults(name, plan) == [], plan
+
+
+@pytest.mark.parametrize("name", sorted(STATEMENTS))
+def test_what_make_explain_prints(conn: psycopg.Connection[Any], users: Users, name: str) -> None:
+    """Each statement is run for it, a write too, and leaves nothing behind."""
+    before = conn.execute("SELECT count(*), sum(hashtext(tasks::text)) FROM tasks").fetchall()
+    lines = explain(conn, name, users["few"], "ANALYZE, BUFFERS", "auto")
+    assert lines[-1].startswith("Execution Time: ")
+    after = conn.execute("SELECT count(*), sum(hashtext(tasks::text)) FROM tasks").fetchall()
+    assert after == before
 
 
 def test_a_plan_without_its_index_is_found_out(conn: psycopg.Connection[Any], users: Users) -> None:
