@@ -10,7 +10,7 @@ DROPS := ban-drop-table,ban-drop-column,ban-drop-constraint,ban-drop-function
 DROPS := $(DROPS),require-lock-timeout,require-statement-timeout
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-pgbouncer bench-isolation lint explain migrate clean
+.PHONY: help run test test-pgbouncer bench-isolation lint explain database-docs migrate clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile
@@ -39,6 +39,9 @@ lint: $(INSTALLED) ## check style, format and types
 
 explain: $(INSTALLED) ## print the plan of each statement on a filled database, with what it read
 	@PYTHONPATH=deploy/local exec $(PY) -m tests.plans
+
+database-docs: $(INSTALLED) ## renew what docs/database.md has from a database: diagram and sizes
+	@PYTHONPATH=deploy/local exec $(PY) -m tests.database_docs
 
 migrate: $(INSTALLED) ## bring the database of DATABASE_URL up to date
 	@test -n "$$DATABASE_URL" || { echo 'taskapi: set DATABASE_URL to the database to migrate' >&2; exit 1; }
