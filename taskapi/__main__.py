@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
@@ -128,7 +129,7 @@ def rollback_command(
         for undoing in plan:
             report(f"{undoing.id} is undone by")
             for statement in undoing.statements:
-                report(f"    {statement}")
+                report(textwrap.indent(statement, "    "))
             for loss in undoing.losses:
                 report(f"  which drops {loss}")
         if yes:

@@ -106,9 +106,9 @@ def measure_sizes(conn: psycopg.Connection[Any]) -> str:
 
 def replace_part(document: str, name: str, text: str) -> str:
     """Return the document with the text between the markers of that name replaced."""
-    begin, end = f"<!-- {name} -->\n", f"\n<!-- end of {name} -->"
+    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
     pattern = re.escape(begin) + ".*?" + re.escape(end)
-    return re.sub(pattern, lambda _: begin + text + end, document, count=1, flags=re.DOTALL)
+    return re.sub(pattern, lambda _: f"{begin}\n{text}\n{end}", document, count=1, flags=re.DOTALL)
 
 
 def main() -> None:

@@ -1,5 +1,5 @@
 -- A database as it is after a while: 20,000 users with a few tasks each, twenty with 500, one with
--- 50,000; about 220,000 tasks, made in the course of a year and in no user's order.
+-- 50,000; about 220,000 tasks, made in the course of a year, in the order of their time.
 
 INSERT INTO users (email, password_hash, created_at)
 SELECT
@@ -14,7 +14,7 @@ SELECT
     'Task ' || number || ' of ' || users.email,
     CASE WHEN random() < 0.5 THEN repeat('What is to be done. ', (random() * 20)::integer) END,
     random() < 0.7,
-    timestamptz '2026-01-01' + random() * interval '365 days',
+    timestamptz '2026-01-01' + random() * interval '365 days' AS made_at,
     timestamptz '2026-12-31'
 FROM users
 CROSS JOIN LATERAL generate_series(
@@ -25,4 +25,4 @@ CROSS JOIN LATERAL generate_series(
         ELSE 2 + abs(hashtext(users.email)) % 13
     END
 ) AS number
-ORDER BY random();
+ORDER BY made_at;
