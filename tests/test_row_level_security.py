@@ -245,7 +245,7 @@ def test_the_roles_have_exactly_these_rights(database: psycopg.Connection) -> No
             UNION ALL SELECT lanname, lanacl FROM pg_language
             UNION ALL SELECT 'default', defaclacl FROM pg_default_acl
         ) AS objects, aclexplode(acl)
-        WHERE grantee <> 0 AND grantee::regrole::text LIKE 'taskapi%'
+        WHERE grantee <> 0 AND grantee::regrole::text IN ('taskapi_user', 'taskapi_login')
         GROUP BY 1, 2
         ORDER BY 1, 2
         """
@@ -267,7 +267,7 @@ def test_the_roles_have_exactly_these_rights(database: psycopg.Connection) -> No
         """
         SELECT rolname, rolsuper, rolcreaterole, rolcreatedb, rolcanlogin, rolreplication,
             rolbypassrls, EXISTS (SELECT FROM pg_auth_members WHERE member = pg_roles.oid)
-        FROM pg_roles WHERE rolname LIKE 'taskapi%' ORDER BY 1
+        FROM pg_roles WHERE rolname IN ('taskapi_user', 'taskapi_login') ORDER BY 1
         """
     ).fetchall()
     assert roles == [(name, *[False] * 7) for name in ("taskapi_login", "taskapi_user")]
@@ -380,7 +380,8 @@ LOGINS = {
     "owner that may create roles": "CREATE ROLE service LOGIN CREATEROLE",
     "owner, with roles made before": "CREATE ROLE service LOGIN; CREATE ROLE taskapi_user;"
     " CREATE ROLE taskapi_login; GRANT taskapi_user, taskapi_login TO service",
-    "another than the owner": "CREATE ROLE service LOGIN; CREATE ROLE owner LOGIN CREATEROLE",
+    "another than the owner": "CREATE ROLE service LOGIN NOINHERIT;"
+    " CREATE ROLE owner LOGIN CREATEROLE",
 }
 
 
@@ -408,7 +409,7 @@ def test_users_are_kept_apart_whoever_the_service_logs_in_as(
     migrate(log_in(server, owner))
     if owner != "service":
         with psycopg.connect(log_in(server, owner), autocommit=True) as conn:
-            conn.execute("GRANT taskapi_user, taskapi_login TO service WITH INHERIT FALSE")
+            conn.execute("GRANT taskapi_user, taskapi_login TO service")
             conn.execute("GRANT SELECT ON _yoyo_migration TO service")
     service = make_service(DATABASE_URL=log_in(server, "service"))
     service.start()
