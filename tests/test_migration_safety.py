@@ -296,7 +296,9 @@ def test_a_migration_never_queues_up_behind_a_long_query(
     url, apply, lines = blocked
     with (
         psycopg.connect(url, application_name="a report") as long_query,
-        psycopg.connect(url, autocommit=True) as reader,
+        psycopg.connect(
+            url, autocommit=True, options=f"-c statement_timeout={PATIENCE:.0f}s"
+        ) as reader,
         ThreadPoolExecutor(1) as threads,
     ):
         long_query.execute("SELECT count(*) FROM tasks")
