@@ -4,8 +4,13 @@ PYTHON ?= python3
 PY := .venv/bin/python
 INSTALLED := .venv/.installed
 
+MIGRATIONS := migrations/*.sql docs/recipes/*.sql
+# What a way back is for; and the exclusions of .squawk.toml, which --exclude replaces
+DROPS := ban-drop-table,ban-drop-column,ban-drop-constraint,ban-drop-function
+DROPS := $(DROPS),require-lock-timeout,require-statement-timeout
+
 .DEFAULT_GOAL := help
-.PHONY: help run test audit test-pgbouncer bench-isolation bench-pages lint migrate clean
+.PHONY: help run test audit test-pgbouncer bench-isolation bench-pages lint explain database-docs migrate clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile
@@ -31,6 +36,15 @@ lint: $(INSTALLED) ## check style, format and types
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy --strict taskapi wsgi.py gunicorn.conf.py deploy tests bench
+	@$(PY) -m sqlfluff lint --nocolor --disable-progress-bar sql migrations docs/recipes
+	@.venv/bin/squawk --exclude-path '*.rollback.sql' $(MIGRATIONS)
+	@.venv/bin/squawk --exclude $(DROPS) migrations/*.rollback.sql docs/recipes/*.rollback.sql
+
+explain: $(INSTALLED) ## print the plan of each statement on a filled database, with what it read
+	@PYTHONPATH=deploy/local exec $(PY) -m tests.plans
+
+database-docs: $(INSTALLED) ## renew what docs/database.md has from a database: diagram and sizes
+	@PYTHONPATH=deploy/local exec $(PY) -m tests.database_docs
 
 # On its own, for it asks an advisory service and would fail without the Internet.
 audit: $(INSTALLED) ## look the pinned packages up in PyPI's advisories

@@ -7,8 +7,7 @@ WHERE user_id = %(user_id)s
         coalesce(%(after_created_at)s::timestamptz, 'infinity'),
         coalesce(%(after_id)s::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
     )
-    -- The cast is nothing, unless the column is being given another type while we serve
-    AND (%(completed)s::boolean IS NULL OR completed::boolean = %(completed)s)
+    AND (%(completed)s::boolean IS NULL OR completed = %(completed)s)
     AND (
         %(q)s::text IS NULL
         OR strpos(lower(title), lower(%(q)s)) > 0

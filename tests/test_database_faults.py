@@ -222,7 +222,7 @@ def test_a_type_that_changes_under_a_prepared_plan_costs_a_connection_once(
         for _ in range(10):  # from the sixth on psycopg prepares it
             assert user.request("GET").status_code == 200
         with psycopg.connect(url, autocommit=True) as conn:
-            conn.execute("ALTER TABLE tasks ALTER COLUMN completed TYPE text")
+            conn.execute("ALTER TABLE tasks ALTER COLUMN description TYPE varchar")
         statuses = [user.request("GET").status_code for _ in range(5)]
         assert statuses == [503, 200, 200, 200, 200]
 

@@ -41,7 +41,7 @@ def test_it_is_ready_when_every_migration_is_applied(
         migrate(empty_database)
         assert client.get("/ready").status_code == 200
         last = released_migrations()[-1]
-        command = ("-m", "taskapi", "migrate", "rollback")
+        command = ("-m", "taskapi", "migrate", "rollback", "--yes")
         assert run_command(*command, DATABASE_URL=empty_database).returncode == 0
         assert_error(client.get("/ready"), 503, "The database lacks migrations")
     wait_until("the log to name it", lambda: last in service.log.read_text())

@@ -14,7 +14,8 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from taskapi.migrations import MigrationError, apply_migrations, rollback_migrations
+from taskapi.migration_files import MigrationError
+from taskapi.migrations import apply_migrations, rollback_migrations
 from taskapi.sql_files import released_migrations
 from tests.accounts import Account
 from tests.conftest import MakeDatabase, MakePostgres, MakeService, as_uri
@@ -33,15 +34,15 @@ def schema(url: str) -> list[tuple[object, ...]]:
             FROM pg_attribute
             JOIN pg_class ON pg_class.oid = attrelid AND relnamespace = 'public'::regnamespace
             LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
-            WHERE attnum > 0 AND relname !~ 'yoyo'
+            WHERE attnum > 0 AND relname !~ '^_?yoyo'
             UNION ALL
             SELECT 'constraint', conrelid::regclass::text, conname, pg_get_constraintdef(oid),
                 '', ''
             FROM pg_constraint
-            WHERE connamespace = 'public'::regnamespace AND conrelid::regclass::text !~ 'yoyo'
+            WHERE connamespace = 'public'::regnamespace AND conrelid::regclass::text !~ '^_?yoyo'
             UNION ALL
             SELECT 'index', tablename, indexname, indexdef, '', ''
-            FROM pg_indexes WHERE schemaname = 'public' AND tablename !~ 'yoyo'
+            FROM pg_indexes WHERE schemaname = 'public' AND tablename !~ '^_?yoyo'
             UNION ALL
             SELECT 'trigger', tgrelid::regclass::text, tgname, pg_get_triggerdef(oid), '', ''
             FROM pg_trigger WHERE NOT tgisinternal
@@ -96,13 +97,14 @@ def test_one_at_a_time_with_data_in_place(empty_database: str, make_service: Mak
 def test_the_commands_say_what_they_did(empty_database: str) -> None:
     def command(*args: str) -> str:
         done = run_command("-m", "taskapi", "migrate", *args, DATABASE_URL=empty_database)
-        assert (done.returncode, done.stderr) == (0, "")
+        assert done.returncode == 0, done.stderr
         return done.stdout
 
     assert command("apply") == "".join(f"applied {id}\n" for id in RELEASED)
     assert command("apply") == "nothing to apply\n"
-    assert command("rollback") == f"rolled back {RELEASED[-1]}\n"
-    assert command("rollback", "--all") == "".join(f"rolled back {id}\n" for id in RELEASED[-2::-1])
+    assert command("rollback", "--yes") == f"rolled back {RELEASED[-1]}\n"
+    undone = "".join(f"rolled back {id}\n" for id in RELEASED[-2::-1])
+    assert command("rollback", "--all", "--yes") == undone
     assert command("rollback") == "nothing to roll back\n"
 
 

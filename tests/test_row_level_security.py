@@ -22,7 +22,8 @@ from psycopg.rows import dict_row
 from taskapi import queries
 from taskapi.config import load_config
 from taskapi.db import FOR_NOBODY, Database
-from taskapi.migrations import MigrationError, apply_migrations, rollback_migrations
+from taskapi.migration_files import MigrationError
+from taskapi.migrations import apply_migrations, rollback_migrations
 from taskapi.sql_files import STATEMENTS
 from tests.accounts import Account
 from tests.careless import (
@@ -559,8 +560,8 @@ def test_a_role_that_may_not_create_roles_is_told_so(server: EmbeddedPostgres) -
         with pytest.raises(MigrationError) as error:
             apply_migrations(log_in(server, "owner"))
         assert str(error.value) == (
-            "role owner may not create role taskapi_user: grant it CREATEROLE, or have a superuser "
-            "run CREATE ROLE taskapi_user NOLOGIN"
+            "0003.isolate-users: role owner may not create role taskapi_user: grant it CREATEROLE, "
+            "or have a superuser run CREATE ROLE taskapi_user NOLOGIN"
         )
         # One that may, but not for others, can still migrate: the service logs in as another role.
         dba.execute("CREATE ROLE taskapi_user; CREATE ROLE taskapi_login")

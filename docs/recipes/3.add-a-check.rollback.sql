@@ -1,0 +1,1 @@
+ALTER TABLE tasks DROP CONSTRAINT IF EXISTS tasks_priority_check;

@@ -1,2 +1,0 @@
--- Wait until no other process applies or rolls back migrations; held until the session ends.
-SELECT pg_advisory_lock(hashtext('taskapi.migrations'));

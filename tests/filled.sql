@@ -1,0 +1,28 @@
+-- A database as it is after a while: 20,000 users with a few tasks each, twenty with 500, one with
+-- 50,000; about 220,000 tasks, made in the course of a year, in the order of their time.
+
+INSERT INTO users (email, password_hash, created_at)
+SELECT
+    'user' || number || '@example.com',
+    '$argon2id$v=19$m=19456,t=2,p=1$' || repeat('x', 66),
+    timestamptz '2025-01-01' + number * interval '1 minute'
+FROM generate_series(1, 20000) AS number;
+
+INSERT INTO tasks (user_id, title, description, completed, created_at, updated_at)
+SELECT
+    users.id,
+    'Task ' || number || ' of ' || users.email,
+    CASE WHEN random() < 0.5 THEN repeat('What is to be done. ', (random() * 20)::integer) END,
+    random() < 0.7,
+    timestamptz '2026-01-01' + random() * interval '365 days' AS made_at,
+    timestamptz '2026-12-31'
+FROM users
+CROSS JOIN LATERAL generate_series(
+    1,
+    CASE
+        WHEN users.email = 'user1@example.com' THEN 50000
+        WHEN users.created_at <= timestamptz '2025-01-01 00:20' THEN 500
+        ELSE 2 + abs(hashtext(users.email)) % 13
+    END
+) AS number
+ORDER BY made_at;
