@@ -1,1 +1,7 @@
-CREATE OR REPLACE FUNCTION tasks_set_updated_at() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.updated_at := now(); RETURN NEW; END; $$;
+CREATE OR REPLACE FUNCTION tasks_set_updated_at() RETURNS trigger
+    LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.updated_at := now();
+    RETURN NEW;
+END;
+$$;

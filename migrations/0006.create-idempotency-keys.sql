@@ -21,7 +21,8 @@ CREATE TABLE IF NOT EXISTS idempotency_keys (
 CREATE INDEX IF NOT EXISTS idempotency_keys_created_at_idx ON idempotency_keys (created_at);
 
 GRANT SELECT ON idempotency_keys TO taskapi_user;
-GRANT INSERT (user_id, key, request_hash, task_id), UPDATE (key) ON idempotency_keys TO taskapi_user;
+GRANT INSERT (user_id, key, request_hash, task_id) ON idempotency_keys TO taskapi_user;
+GRANT UPDATE (key) ON idempotency_keys TO taskapi_user;
 -- The key's row holds the id of the task that is created with it.
 GRANT INSERT (id) ON tasks TO taskapi_user;
 -- The purge acts for no user, and sees nothing but what has expired.

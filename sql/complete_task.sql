@@ -1,5 +1,6 @@
--- Set completed to what the client sent, or turn it round where it sent nothing. No row means that
--- there was no such task, a row without an id that it is there but not in one of the versions given.
+-- Set completed to what the client sent, or turn it round where it sent nothing. No row means
+-- that there was no such task, a row without an id that it is there but not in one of the versions
+-- given.
 WITH target AS (
     SELECT id, updated_at
     FROM tasks

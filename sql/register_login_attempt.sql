@@ -50,7 +50,7 @@ SELECT
         -- What filled a row at this very moment isn't seen here: then the whole minute is left.
         coalesce(
             (
-                SELECT greatest(1, ceil(extract(epoch FROM
+                SELECT greatest(1, ceil(extract(EPOCH FROM
                     max(full_row.tried_at[1]) + interval '1 minute' - now()
                 )))
                 FROM login_attempts AS full_row
