@@ -73,23 +73,34 @@ def test_up_down_up_of_every_migration_with_data_in_place(
 
 @contextmanager
 def apply_in_a_process(url: str, folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """Start an apply and lend its process when it has loaded all that it needs."""
+    """Lend the process of an apply that has loaded all that it needs and waits for a line."""
     script = f"""
 from pathlib import Path
 from taskapi.migrations import apply_migrations
 print("loaded", flush=True)
-apply_migrations({url!r}, folder=Path({str(folder)!r}))
+input()
+apply_migrations({url!r}, folder=Path({str(folder)!r}), report=print)
 """
     with subprocess.Popen(
         [sys.executable, "-c", script],
         cwd=ROOT,
         env=environment(),
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "loaded\n"
-        yield process
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "loaded\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def let_go(process: subprocess.Popen[str]) -> None:
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
 
 
 def test_killed_at_random_moments_and_run_again(
@@ -99,6 +110,7 @@ def test_killed_at_random_moments_and_run_again(
     ids = released_migrations(migrations) + add_recipes(migrations)
     url = make_database()
     with apply_in_a_process(url, migrations) as process:
+        let_go(process)
         started = time.monotonic()
         assert process.wait(PATIENCE) == 0
         duration = time.monotonic() - started
@@ -108,6 +120,7 @@ def test_killed_at_random_moments_and_run_again(
     for _ in range(KILLS):
         url = make_database()
         with apply_in_a_process(url, migrations) as process:
+            let_go(process)
             try:
                 process.wait(moments.uniform(0, duration))
             except subprocess.TimeoutExpired:
@@ -145,7 +158,11 @@ def test_eight_at_once_run_each_statement_once(empty_database: str, migrations: 
         runs = [
             stack.enter_context(apply_in_a_process(empty_database, migrations)) for _ in range(8)
         ]
-        assert [run.wait(PATIENCE) for run in runs] == [0] * 8
+        for run in runs:
+            let_go(run)
+        reports = [run.communicate(timeout=PATIENCE)[0] for run in runs]
+        assert [run.returncode for run in runs] == [0] * 8
+    assert not any("trying again" in report for report in reports), reports
     with psycopg.connect(empty_database) as conn:
         numbers = conn.execute("SELECT n FROM once ORDER BY n").fetchall()
         commands = conn.execute(
