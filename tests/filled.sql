@@ -26,3 +26,17 @@ CROSS JOIN LATERAL generate_series(
     END
 ) AS number
 ORDER BY made_at;
+
+-- The keys of one in four tasks, one in ten of them expired.
+INSERT INTO idempotency_keys (user_id, key, request_hash, task_id, created_at)
+SELECT user_id, id::text, sha256(''), id, now() - random() * interval '26.7 hours'
+FROM tasks
+WHERE random() < 0.25;
+
+-- Addresses that are being guessed at, of which a few count no more: each login sweeps some away.
+INSERT INTO login_attempts (key, tried_at, expires_at)
+SELECT
+    'address:' || md5(number::text),
+    array_fill(now(), ARRAY[5]),
+    now() + random() * interval '2 hours' - interval '1 minute'
+FROM generate_series(1, 20000) AS numbers (number);

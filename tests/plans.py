@@ -36,19 +36,44 @@ class Expected:
 
 # The parameters that aren't here, user_id, id and email, are those of a user of the database.
 TASK = {"title": "A title", "description": "A description", "completed": True}
+PAGE = {"limit": 1001, "after_created_at": None, "after_id": None, "completed": None, "q": None}
+ATTEMPT = {"client": "192.0.2.1", "tried_at": "2026-01-31 09:30:00+00"}
 EXPECTED = {
     "act_as": Expected("none", params={"role": "none", "statement_timeout": "5s"}),
-    "complete_task": Expected("taskapi_user", {"tasks_pkey"}, {"completed": None}),
-    "create_task": Expected("taskapi_user", params=TASK),
+    "complete_task": Expected(
+        "taskapi_user", {"tasks_pkey"}, {"completed": None, "versions": None}
+    ),
+    "create_task": Expected("taskapi_user", params={**TASK, "provider_email": None}),
+    "create_task_once": Expected(
+        "taskapi_user",
+        params={
+            **TASK,
+            "provider_email": None,
+            "key": "a-key",
+            "request_hash": "\\x" + "00" * 32,
+        },
+    ),
     "create_user": Expected(
         "taskapi_login", params={"email": "new@example.com", "password_hash": "!"}
     ),
-    "delete_task": Expected("taskapi_user", {"tasks_pkey"}),
-    "find_user": Expected("taskapi_login", {"users_email_key"}),
+    "delete_task": Expected("taskapi_user", {"tasks_pkey"}, {"versions": None}),
     "get_task": Expected("taskapi_user", {"tasks_pkey"}),
     "list_applied_migrations": Expected("none", reads_all=True, sorts=True),
-    "list_tasks": Expected("taskapi_user", {"tasks_user_id_created_at_id_idx"}),
-    "update_task": Expected("taskapi_user", {"tasks_pkey"}, {**TASK, "set_description": True}),
+    "list_tasks": Expected("taskapi_user", {"tasks_user_id_created_at_id_idx"}, PAGE),
+    "list_tasks_oldest_first": Expected("taskapi_user", {"tasks_user_id_created_at_id_idx"}, PAGE),
+    "purge_idempotency_keys": Expected("taskapi_login", {"idempotency_keys_created_at_idx"}),
+    "register_login_attempt": Expected(
+        "taskapi_login",
+        {"login_attempts_expires_at_idx", "login_attempts_pkey", "users_email_key"},
+        ATTEMPT,
+    ),
+    "take_back_login_attempt": Expected("taskapi_login", {"login_attempts_pkey"}, ATTEMPT),
+    "update_password_hash": Expected(
+        "taskapi_login", {"users_email_key"}, {"old_hash": "!", "new_hash": "?"}
+    ),
+    "update_task": Expected(
+        "taskapi_user", {"tasks_pkey"}, {**TASK, "set_description": True, "versions": None}
+    ),
 }
 
 
