@@ -167,7 +167,8 @@ def test_eight_at_once_run_each_statement_once(empty_database: str, migrations: 
         numbers = conn.execute("SELECT n FROM once ORDER BY n").fetchall()
         commands = conn.execute(
             "SELECT command, count(*) FROM seen.commands"
-            " WHERE command ~ '^CREATE (TABLE|INDEX|FUNCTION|TRIGGER|POLICY)'"
+            # No function: 0005 replaces what 0002 made
+            " WHERE command ~ '^CREATE (TABLE|INDEX|TRIGGER|POLICY)'"
             " AND command !~ 'yoyo' GROUP BY 1"
         ).fetchall()
     assert numbers == [(1,), (2,)]

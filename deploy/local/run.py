@@ -35,7 +35,8 @@ class LaunchError(Exception):
 def main() -> int:
     """Run until a signal or a failure and return the exit status."""
     for number in _STOP_SIGNALS:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup's wish is respected
+        # nohup's wish is respected; that a script's `&` has SIGINT ignored is nobody's wish
+        if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _stop)
     try:
         return _run(dict(os.environ))
