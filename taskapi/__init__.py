@@ -18,7 +18,7 @@ from taskapi.views import auth, health, tasks
 
 def create_app(config: Config) -> Flask:
     """Return the WSGI application. Its database is closed: the process that serves opens it."""
-    configure_logging(config.log_level)
+    configure_logging(config)
     app = Flask("taskapi", static_folder=None)
     app.response_class = BareResponse
     app.json = OrjsonProvider(app)
@@ -26,12 +26,12 @@ def create_app(config: Config) -> Flask:
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     app.extensions["taskapi.config"] = config
-    app.extensions["taskapi.database"] = Database(config)
+    database = app.extensions["taskapi.database"] = Database(config)
     app.extensions["taskapi.key_set"] = config.jwt_jwks_url and KeySet(config.jwt_jwks_url)
     if config.trusted_proxies:
         # The client's address alone: nothing here depends on the host or scheme of the request.
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=config.trusted_proxies, x_proto=0)  # type: ignore[method-assign]
-    register_request_log(app)
+    register_request_log(app, database.usage, config.log_successes)
     register_errors(app)
     register_headers(app)
     if config.cors_origins:

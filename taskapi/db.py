@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import select
+import threading
 import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
@@ -82,6 +83,22 @@ class Connection(psycopg.Connection[DictRow]):
             yield pipeline
 
 
+class Usage(threading.local):
+    """What the request that this thread serves has cost so far; times are in seconds."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin with another request."""
+        self.round_trips = 0
+        # From sending a statement to its last row, and before that until a connection was free.
+        self.seconds = 0.0
+        self.waited = 0.0
+        # Connections that were found broken.
+        self.lost = 0
+
+
 class Database:
     """A pool of connections to one PostgreSQL database, made closed.
 
@@ -90,6 +107,7 @@ class Database:
     """
 
     def __init__(self, config: Config) -> None:
+        self.usage = Usage()
         self._timeout = config.db_pool_timeout
         self._settings = {"statement_timeout": f"{round(config.db_statement_timeout * 1000)}ms"}
         self._pool = ConnectionPool(
@@ -145,6 +163,8 @@ class Database:
         """
         with self._connection() as conn:
             role, result = conn.cursor(), conn.cursor()
+            self.usage.round_trips += 1
+            started = time.perf_counter()
             try:
                 with conn.pipeline():
                     role.execute(STATEMENTS["act_as"], {**acting, **self._settings})
@@ -158,6 +178,7 @@ class Database:
                 if lost or stuck or error.sqlstate in SPOILT_CONNECTION:
                     conn.close()
                 if lost:
+                    self.usage.lost += 1
                     raise ConnectionLost(f"{name}: {describe(error)}") from error
                 if conn.closed or isinstance(error, psycopg.OperationalError):
                     raise DatabaseUnavailable(f"{name}: {describe(error)}") from error
@@ -167,6 +188,8 @@ class Database:
                         "migrations, or grant it to the role that DATABASE_URL names"
                     ) from error
                 raise error from None
+            finally:
+                self.usage.seconds += time.perf_counter() - started
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
@@ -174,16 +197,20 @@ class Database:
 
         Raises DatabaseUnavailable when there is none within DB_POOL_TIMEOUT seconds.
         """
-        deadline = time.monotonic() + self._timeout
-        while True:
-            try:
-                conn = self._pool.getconn(deadline - time.monotonic())
-            except psycopg.OperationalError as error:
-                raise DatabaseUnavailable(describe(error)) from error
-            if not is_stale(conn):
-                break
-            conn.close()
-            self._pool.putconn(conn)
+        started = time.monotonic()
+        try:
+            while True:
+                try:
+                    conn = self._pool.getconn(started + self._timeout - time.monotonic())
+                except psycopg.OperationalError as error:
+                    raise DatabaseUnavailable(describe(error)) from error
+                if not is_stale(conn):
+                    break
+                self.usage.lost += 1
+                conn.close()
+                self._pool.putconn(conn)
+        finally:
+            self.usage.waited += time.monotonic() - started
         try:
             yield conn
         finally:
