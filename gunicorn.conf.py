@@ -1,12 +1,15 @@
 """gunicorn's settings, in production as in `make run`. The environment sets what varies."""
 
+import shutil
 import sys
+import tempfile
 from typing import Any
 
 from gunicorn import glogging
 
 from taskapi.config import ConfigError, load_config
 from taskapi.logs import make_formatter
+from taskapi.metrics import forget_worker, share_with_workers
 
 try:
     _config = load_config()
@@ -59,12 +62,39 @@ class Logger(glogging.Logger):  # type: ignore[misc]
 logger_class = Logger
 
 
+def on_starting(server: Any) -> None:
+    """Make the folder in which the workers keep their metrics; the files are new at each start."""
+    server.metrics_folder = tempfile.mkdtemp(prefix="taskapi-metrics-")
+
+
+def pre_fork(server: Any, worker: Any) -> None:
+    """Give a worker the first place that no other has, and with it the files of the metrics."""
+    taken = {other.place for other in server.WORKERS.values()}
+    worker.place = next(place for place in range(len(taken) + 1) if place not in taken)
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    """Share the metrics before the application is made."""
+    share_with_workers(server.metrics_folder, worker.place)
+
+
 def post_worker_init(worker: Any) -> None:
     """Open the pool after the fork: connections must not be shared by workers."""
     worker.wsgi.extensions["taskapi.database"].open()
+    worker.wsgi.extensions["taskapi.metrics"].watch_pool()
 
 
 def worker_exit(server: Any, worker: Any) -> None:
     """Close the pool after the last request; a worker that failed to start has none."""
     if hasattr(worker, "wsgi"):
         worker.wsgi.extensions["taskapi.database"].close()
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """Drop what a worker had, also one that was killed."""
+    forget_worker(server.metrics_folder, worker.place)
+
+
+def on_exit(server: Any) -> None:
+    """Leave nothing behind."""
+    shutil.rmtree(server.metrics_folder, ignore_errors=True)

@@ -6,6 +6,9 @@ from flask import Flask
 from flask_cors import CORS
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+__version__ = "0.1.0"
+
+# The modules below take it from here.
 from taskapi.config import Config
 from taskapi.db import Database
 from taskapi.errors import register_errors
@@ -13,7 +16,8 @@ from taskapi.headers import register_headers
 from taskapi.json_provider import BareResponse, OrjsonProvider
 from taskapi.key_set import KeySet
 from taskapi.logs import configure_logging, register_request_log
-from taskapi.views import auth, health, tasks
+from taskapi.metrics import register_metrics
+from taskapi.views import auth, health, metrics, tasks
 
 
 def create_app(config: Config) -> Flask:
@@ -32,6 +36,7 @@ def create_app(config: Config) -> Flask:
         # The client's address alone: nothing here depends on the host or scheme of the request.
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=config.trusted_proxies, x_proto=0)  # type: ignore[method-assign]
     register_request_log(app, database.usage, config.log_successes)
+    register_metrics(app, database)
     register_errors(app)
     register_headers(app)
     if config.cors_origins:
@@ -50,6 +55,6 @@ def create_app(config: Config) -> Flask:
             ],
             max_age=600,
         )
-    for blueprint in (auth.bp, tasks.bp, health.bp):
+    for blueprint in (auth.bp, tasks.bp, health.bp, metrics.bp):
         app.register_blueprint(blueprint)
     return app

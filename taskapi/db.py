@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from flask import current_app
@@ -99,6 +99,15 @@ class Usage(threading.local):
         self.lost = 0
 
 
+class PoolState(NamedTuple):
+    """Connections that are open, in use, and may be open; requests that wait for one."""
+
+    size: int
+    used: int
+    waiting: int
+    max: int
+
+
 class Database:
     """A pool of connections to one PostgreSQL database, made closed.
 
@@ -108,6 +117,7 @@ class Database:
 
     def __init__(self, config: Config) -> None:
         self.usage = Usage()
+        self._lent: set[Connection] = set()
         self._timeout = config.db_pool_timeout
         self._settings = {"statement_timeout": f"{round(config.db_statement_timeout * 1000)}ms"}
         self._pool = ConnectionPool(
@@ -136,6 +146,12 @@ class Database:
     def stats(self) -> dict[str, int]:
         """Return the pool's counters, in psycopg_pool's names; times are in milliseconds."""
         return self._pool.get_stats()
+
+    def pool_state(self) -> PoolState:
+        """Return how the pool is doing right now."""
+        stats, used = self.stats(), len(self._lent)
+        size = stats["pool_available"] + used
+        return PoolState(size, used, stats["requests_waiting"], stats["pool_max"])
 
     def as_user(self, user_id: str) -> Actor:
         """Act for a user: nothing but this user's tasks is there."""
@@ -211,9 +227,11 @@ class Database:
                 self._pool.putconn(conn)
         finally:
             self.usage.waited += time.monotonic() - started
+        self._lent.add(conn)
         try:
             yield conn
         finally:
+            self._lent.discard(conn)
             self._pool.putconn(conn)
 
 
