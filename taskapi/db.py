@@ -39,6 +39,11 @@ SPOILT_CONNECTION = {"0A000", "26000", "25006"}
 FOR_NOBODY = {"list_applied_migrations": STATEMENTS["list_applied_migrations"]}
 
 
+# Seconds for which a worker's last thread waits for another one to be done with the database. More
+# than a busy database ever takes for the first of several, and it is spent once in an outage.
+STALL = 0.5
+
+
 class ConnectionLost(DatabaseUnavailable):
     """The connection broke while a statement ran: whether it took effect isn't known."""
 
@@ -118,6 +123,10 @@ class Database:
     def __init__(self, config: Config) -> None:
         self.usage = Usage()
         self._lent: set[Connection] = set()
+        # One thread of the worker is never given to the database, so that a database that is stuck
+        # or away doesn't keep those from an answer who don't need it, or who can't have it.
+        self._places = threading.BoundedSemaphore(max(1, config.web_threads - 1))
+        self._is_stuck = False
         self._timeout = config.db_pool_timeout
         self._settings = {"statement_timeout": f"{round(config.db_statement_timeout * 1000)}ms"}
         self._pool = ConnectionPool(
@@ -129,9 +138,11 @@ class Database:
             max_size=config.db_pool_max,
             timeout=config.db_pool_timeout,
             max_lifetime=config.db_pool_max_lifetime,
-            # The back-off of a failed connect doubles up to this, so that a server that comes
-            # back after a long outage is noticed within about a second.
-            reconnect_timeout=1,
+            # Seconds. After a failed connect the pool waits one second, and less than that here
+            # lets it give up after the second failure, before its pauses double. It begins anew
+            # while requests wait, so that a server that is back is noticed within about a second.
+            reconnect_timeout=0.5,
+            reconnect_failed=reconnect_if_needed,
             name="taskapi",
         )
 
@@ -211,9 +222,26 @@ class Database:
     def _connection(self) -> Iterator[Connection]:
         """Lend a connection that was alive a moment ago.
 
-        Raises DatabaseUnavailable when there is none within DB_POOL_TIMEOUT seconds.
+        Raises DatabaseUnavailable when there is none within DB_POOL_TIMEOUT seconds, or at once
+        when this is the worker's last thread and the others have got nowhere for a while.
         """
         started = time.monotonic()
+        with self._place(), self._lend(started) as conn:
+            yield conn
+            self._is_stuck = False
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        if not self._places.acquire(timeout=0 if self._is_stuck else min(STALL, self._timeout)):
+            self._is_stuck = True
+            raise DatabaseUnavailable("all threads but one wait for it")
+        try:
+            yield
+        finally:
+            self._places.release()
+
+    @contextmanager
+    def _lend(self, started: float) -> Iterator[Connection]:
         try:
             while True:
                 try:
@@ -282,6 +310,12 @@ def is_stale(conn: psycopg.Connection[Any]) -> bool:
     poll = select.poll()
     poll.register(conn.fileno(), select.POLLIN)
     return bool(poll.poll(0))
+
+
+def reconnect_if_needed(pool: ConnectionPool[Any]) -> None:
+    """Let a pool that has given up connecting try again, if anybody waits for it."""
+    if pool.get_stats()["requests_waiting"]:
+        pool.check()
 
 
 def first_error(error: psycopg.Error) -> psycopg.Error:
