@@ -123,11 +123,17 @@ def test_it_serves_on_the_socket_that_systemd_hands_over(
 def test_behind_a_unix_socket_the_proxy_tells_the_client(
     make_service: MakeService, database_url: str, folder: Path
 ) -> None:
-    path = folder / "taskapi.socket"
-    service = make_service(DATABASE_URL=database_url, HOST=f"unix:{path}", TRUSTED_PROXIES="1")
-    transport = httpx.HTTPTransport(uds=str(path))
+    socket_path = folder / "taskapi.socket"
+    service = make_service(
+        DATABASE_URL=database_url, HOST=f"unix:{socket_path}", TRUSTED_PROXIES="1"
+    )
+    transport = httpx.HTTPTransport(uds=str(socket_path))
     with httpx.Client(transport=transport, base_url="http://taskapi", timeout=PATIENCE) as client:
-        service.answers = lambda route: path.exists() and client.get(route).status_code == 200  # type: ignore[method-assign]
+
+        def answers(path: str) -> bool:
+            return socket_path.exists() and client.get(path).status_code == 200
+
+        service.answers = answers  # type: ignore[method-assign]
         service.start()
         headers = {"X-Forwarded-For": "192.0.2.9, 198.51.100.7", "X-Request-ID": "through-a-socket"}
         assert client.get("/health", headers=headers).status_code == 200
@@ -138,4 +144,4 @@ def test_behind_a_unix_socket_the_proxy_tells_the_client(
     addresses = {line.get("request_id"): line.get("client_ip") for line in lines}
     assert addresses["through-a-socket"] == "198.51.100.7"
     assert addresses["without-a-proxy"] is None
-    assert not os.path.lexists(path)
+    assert not os.path.lexists(socket_path)
