@@ -43,7 +43,7 @@ max_requests = 100_000
 max_requests_jitter = 20_000
 # The signs of life are changes of a file: in memory, so that a disk that stalls kills no worker.
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK | os.X_OK) else None  # noqa: S108
-# taskapi logs each request itself, with its id; gunicorn's own log would cost more than all of it.
+# taskapi logs each request itself, with its id.
 accesslog = None
 # What proxies say is read in one place, by TRUSTED_PROXIES: gunicorn would believe whoever comes
 # from this machine, and any Unix socket's peer, and let them set the path.
