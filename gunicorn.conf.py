@@ -21,8 +21,8 @@ except ConfigError as error:
 if _config.host.startswith("unix:"):
     bind = _config.host
 else:
-    host = f"[{_config.host}]" if ":" in _config.host else _config.host
-    bind = f"{host}:{_config.port}"
+    _host = f"[{_config.host}]" if ":" in _config.host else _config.host
+    bind = f"{_host}:{_config.port}"
 # A request waits for the database most of its time, which threads do well; processes for the cores.
 worker_class = "gthread"
 workers = _config.web_concurrency
