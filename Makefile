@@ -10,7 +10,7 @@ DROPS := ban-drop-table,ban-drop-column,ban-drop-constraint,ban-drop-function
 DROPS := $(DROPS),require-lock-timeout,require-statement-timeout
 
 .DEFAULT_GOAL := help
-.PHONY: help run test audit test-pgbouncer bench-isolation bench-pages lint explain database-docs migrate clean
+.PHONY: help run test audit test-external bench-isolation bench-pages lint explain database-docs migrate clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile
@@ -23,7 +23,7 @@ test: $(INSTALLED) ## run all tests, then lint
 	@$(PY) -m pytest
 	@$(MAKE) --no-print-directory lint
 
-test-pgbouncer: $(INSTALLED) ## run the tests that need a pgbouncer in the PATH
+test-external: $(INSTALLED) ## run the tests that need nginx, pgbouncer, systemd-analyze and promtool
 	@$(PY) -m pytest --no-cov tests/external
 
 bench-isolation: $(INSTALLED) ## measure what keeping users apart costs
