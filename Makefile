@@ -23,7 +23,7 @@ test: $(INSTALLED) ## run all tests, then lint
 	@$(PY) -m pytest
 	@$(MAKE) --no-print-directory lint
 
-test-external: $(INSTALLED) ## run the tests that need nginx, pgbouncer, systemd-analyze and promtool
+test-external: $(INSTALLED) ## run the tests that need nginx, pgbouncer, systemd, promtool, docker-compose
 	@$(PY) -m pytest --no-cov tests/external
 
 bench-isolation: $(INSTALLED) ## measure what keeping users apart costs
@@ -39,6 +39,7 @@ lint: $(INSTALLED) ## check style, format and types
 	@$(PY) -m sqlfluff lint --nocolor --disable-progress-bar sql migrations docs/recipes
 	@.venv/bin/squawk --exclude-path '*.rollback.sql' $(MIGRATIONS)
 	@.venv/bin/squawk --exclude $(DROPS) migrations/*.rollback.sql docs/recipes/*.rollback.sql
+	@.venv/bin/hadolint deploy/Dockerfile
 
 explain: $(INSTALLED) ## print the plan of each statement on a filled database, with what it read
 	@PYTHONPATH=deploy/local exec $(PY) -m tests.plans
