@@ -43,6 +43,8 @@ class Config:
     trusted_proxies: int
     cors_origins: tuple[str, ...]
     log_level: str
+    log_format: str
+    log_successes: float
 
 
 def current() -> Config:
@@ -76,6 +78,8 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         trusted_proxies=_integer(environ, "TRUSTED_PROXIES", 0, 0, 100),
         cors_origins=_origins(environ, "CORS_ORIGINS"),
         log_level=_choice(environ, "LOG_LEVEL", "info", LOG_LEVELS),
+        log_format=_choice(environ, "LOG_FORMAT", "auto", ("auto", "json", "text")),
+        log_successes=_share(environ, "LOG_SUCCESSES", "1"),
     )
     if config.db_pool_min > config.db_pool_max:
         raise ConfigError(
@@ -135,6 +139,13 @@ def _seconds(environ: Mapping[str, str], name: str, default: int) -> float:
     value = environ.get(name) or str(default)
     if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,3})?", value) or float(value) == 0:
         raise ConfigError(f"{name} must be a number of seconds above 0, not {value!r}")
+    return float(value)
+
+
+def _share(environ: Mapping[str, str], name: str, default: str) -> float:
+    value = environ.get(name) or default
+    if not re.fullmatch(r"0(\.[0-9]{1,6})?|1(\.0{1,6})?", value):
+        raise ConfigError(f"{name} must be a number from 0 to 1, such as 0.01, not {value!r}")
     return float(value)
 
 

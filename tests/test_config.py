@@ -52,6 +52,10 @@ BAD = [
     ("CORS_ORIGINS", "https://app.example.com/"),
     ("CORS_ORIGINS", "https://a.example.com,*"),
     ("LOG_LEVEL", "loud"),
+    ("LOG_FORMAT", "xml"),
+    ("LOG_SUCCESSES", "1.5"),
+    ("LOG_SUCCESSES", "-0"),
+    ("LOG_SUCCESSES", "10%"),
 ]
 
 
@@ -75,6 +79,7 @@ def test_the_defaults_are_the_contracts() -> None:
     assert (config.jwt_issuer, config.jwt_audience, config.jwt_jwks_url) == (None, None, None)
     assert config.trusted_proxies == 0
     assert (config.cors_origins, config.log_level) == ((), "info")
+    assert (config.log_format, config.log_successes) == ("auto", 1)
 
 
 def test_secrets_are_separated_by_commas() -> None:
