@@ -1,5 +1,6 @@
 """gunicorn's settings, in production as in `make run`. The environment sets what varies."""
 
+import os
 import shutil
 import sys
 import tempfile
@@ -16,9 +17,13 @@ try:
 except ConfigError as error:
     sys.exit(f"taskapi: {error}")
 
-bind = (
-    f"[{_config.host}]:{_config.port}" if ":" in _config.host else f"{_config.host}:{_config.port}"
-)
+# Of no effect where systemd hands over a socket (LISTEN_FDS): gunicorn takes that one then.
+if _config.host.startswith("unix:"):
+    bind = _config.host
+else:
+    host = f"[{_config.host}]" if ":" in _config.host else _config.host
+    bind = f"{host}:{_config.port}"
+# A request waits for the database most of its time, which threads do well; processes for the cores.
 worker_class = "gthread"
 workers = _config.web_concurrency
 threads = _config.web_threads
@@ -28,7 +33,17 @@ loglevel = _config.log_level
 keepalive = 75
 # Above the longest request: the wait for a connection and a statement at its time limit.
 graceful_timeout = 30
-# taskapi logs each request itself, with its id; gunicorn's own log would cost more than all of it.
+# Seconds without a sign of life from a worker's main thread, which only accepts connections, until
+# it is killed. It is no limit of a request.
+timeout = 30
+# A worker ends after some 100,000 requests and another takes its place, so that whatever leaks
+# can't grow for ever; at 100 requests a second every quarter of an hour. With the jitter they don't
+# all do so at once.
+max_requests = 100_000
+max_requests_jitter = 20_000
+# The signs of life are changes of a file: in memory, so that a disk that stalls kills no worker.
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK | os.X_OK) else None  # noqa: S108
+# taskapi logs each request itself, with its id.
 accesslog = None
 # What proxies say is read in one place, by TRUSTED_PROXIES: gunicorn would believe whoever comes
 # from this machine, and any Unix socket's peer, and let them set the path.

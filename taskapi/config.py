@@ -71,7 +71,7 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         db_pool_max_lifetime=_seconds(environ, "DB_POOL_MAX_LIFETIME", 3600),
         db_statement_timeout=_seconds(environ, "DB_STATEMENT_TIMEOUT", 5),
         db_prepare=_choice(environ, "DB_PREPARE", "true", ("true", "false")) == "true",
-        host=environ.get("HOST") or "127.0.0.1",
+        host=_host(environ, "HOST", "127.0.0.1"),
         port=_integer(environ, "PORT", 8000, 1, 65_535),
         web_concurrency=_integer(environ, "WEB_CONCURRENCY", 2, 1, 1000),
         web_threads=_integer(environ, "WEB_THREADS", 8, 1, 1000),
@@ -125,6 +125,13 @@ def _url(environ: Mapping[str, str], name: str) -> str | None:
         raise ConfigError(
             f"{name} must be a URL such as https://idp.example.com/jwks.json, not {value!r}"
         )
+    return value
+
+
+def _host(environ: Mapping[str, str], name: str, default: str) -> str:
+    value = environ.get(name) or default
+    if not re.fullmatch(r"unix:/\S+|(?!unix:)[0-9A-Za-z.:_%-]+", value):
+        raise ConfigError(f"{name} must be an address, a name or unix:/path, not {value!r}")
     return value
 
 
