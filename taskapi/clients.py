@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from urllib.parse import urlsplit
 
@@ -22,8 +23,13 @@ def client_network() -> str:
 
 def client_address() -> IPv4Address | IPv6Address | None:
     """Return the client's address, or None if nothing tells it."""
+    return _parse_address(request.remote_addr or "")
+
+
+@lru_cache(maxsize=1024)  # behind a proxy a few of them come again and again
+def _parse_address(text: str) -> IPv4Address | IPv6Address | None:
     try:
-        address = ip_address(_without_port(request.remote_addr or ""))
+        address = ip_address(_without_port(text))
     except ValueError:
         return None
     # A socket that takes both shows an IPv4 client as ::ffff:192.0.2.1.
