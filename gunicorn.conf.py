@@ -13,7 +13,7 @@ except ConfigError as error:
 bind = (
     f"[{_config.host}]:{_config.port}" if ":" in _config.host else f"{_config.host}:{_config.port}"
 )
-worker_class = "gthread"
+worker_class = "taskapi.worker.DrainingWorker"
 workers = _config.web_concurrency
 threads = _config.web_threads
 loglevel = _config.log_level
