@@ -10,7 +10,7 @@ DROPS := ban-drop-table,ban-drop-column,ban-drop-constraint,ban-drop-function
 DROPS := $(DROPS),require-lock-timeout,require-statement-timeout
 
 .DEFAULT_GOAL := help
-.PHONY: help run test audit test-pgbouncer bench-isolation bench-pages lint explain database-docs migrate clean
+.PHONY: help run test audit test-external bench-isolation bench-pages lint explain database-docs migrate clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile
@@ -23,7 +23,7 @@ test: $(INSTALLED) ## run all tests, then lint
 	@$(PY) -m pytest
 	@$(MAKE) --no-print-directory lint
 
-test-pgbouncer: $(INSTALLED) ## run the tests that need a pgbouncer in the PATH
+test-external: $(INSTALLED) ## run the tests that need nginx, pgbouncer, systemd, promtool, docker-compose
 	@$(PY) -m pytest --no-cov tests/external
 
 bench-isolation: $(INSTALLED) ## measure what keeping users apart costs
@@ -39,6 +39,7 @@ lint: $(INSTALLED) ## check style, format and types
 	@$(PY) -m sqlfluff lint --nocolor --disable-progress-bar sql migrations docs/recipes
 	@.venv/bin/squawk --exclude-path '*.rollback.sql' $(MIGRATIONS)
 	@.venv/bin/squawk --exclude $(DROPS) migrations/*.rollback.sql docs/recipes/*.rollback.sql
+	@.venv/bin/hadolint deploy/Dockerfile
 
 explain: $(INSTALLED) ## print the plan of each statement on a filled database, with what it read
 	@PYTHONPATH=deploy/local exec $(PY) -m tests.plans

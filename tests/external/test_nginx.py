@@ -1,0 +1,495 @@
+"""The service behind nginx with the file that operators get."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import threading
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import httpx
+import pytest
+
+from taskapi.headers import HEADERS
+from taskapi.logs import REQUEST_ID
+from tests.accounts import PASSWORD, Account
+from tests.checks import assert_error
+from tests.external.nginx import Nginx
+from tests.service import PATIENCE, ROOT, Service, environment, free_port, wait_until
+
+OUTSIDE = "127.0.0.2"
+
+
+@pytest.fixture(scope="module")
+def services(database_url: str) -> Iterator[list[Service]]:
+    """Two gunicorns, as behind any nginx."""
+    with tempfile.TemporaryDirectory(prefix="taskapi-nginx-services-") as name:
+        variables = {"DATABASE_URL": database_url, "TRUSTED_PROXIES": "1"}
+        services = [Service(Path(name) / f"{n}.log", variables) for n in range(2)]
+        for service in services:
+            service.start()
+        yield services
+        for service in services:
+            service.stop()
+
+
+@pytest.fixture(scope="module")
+def nginx(services: list[Service]) -> Iterator[Nginx]:
+    with Nginx([service.port for service in services]) as nginx:
+        yield nginx
+
+
+@pytest.fixture
+def client(nginx: Nginx) -> Iterator[httpx.Client]:
+    with nginx.client() as client:
+        yield client
+
+
+@pytest.fixture
+def user(services: list[Service], nginx: Nginx) -> Iterator[Account]:
+    """A user who signed up past nginx, whose limit is not this test's subject."""
+    with services[0].client() as direct, nginx.client() as client:
+        account = Account(direct)
+        account.client = client
+        yield account
+
+
+def assert_own_error(response: httpx.Response, status: int, detail: str) -> None:
+    """What nginx says itself looks as if the service did, headers included."""
+    assert_error(response, status, detail)
+    for name, value in HEADERS.items():
+        assert response.headers.get_list(name) == [value]
+    assert REQUEST_ID.fullmatch(response.headers["X-Request-ID"])
+    assert response.headers.get_list("Strict-Transport-Security") == ["max-age=63072000"]
+    assert response.headers["Server"] == "nginx"
+    assert ("Retry-After" in response.headers) == (status in (429, 502, 503, 504))
+
+
+class Upstream:
+    """What stands where a gunicorn should, and notes the methods of what it is sent."""
+
+    def __init__(self, *, closes: bool) -> None:
+        self.closes = closes
+        self.methods: list[str] = []
+        self.connections: list[socket.socket] = []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self.listener.getsockname()[1]
+        self.thread = threading.Thread(target=self.serve)
+        self.thread.start()
+
+    def serve(self) -> None:
+        """Read each request; close the connection then, or never answer."""
+        while True:
+            connection, _ = self.listener.accept()
+            self.connections.append(connection)
+            if not (request := connection.recv(65536)):
+                return
+            self.methods.append(request.split()[0].decode())
+            if self.closes:
+                connection.close()
+
+    def close(self) -> None:
+        """Stop by a connection that says nothing."""
+        socket.create_connection(("127.0.0.1", self.port)).close()
+        self.thread.join()
+        for connection in [*self.connections, self.listener]:
+            connection.close()
+
+
+class ActivatedService(Service):
+    """A gunicorn whose socket is held by somebody else, as by systemd: taskapi.socket."""
+
+    def __init__(self, log: Path, variables: Mapping[str, str]) -> None:
+        super().__init__(log, variables)
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
+        self.port = self.listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        # What it doesn't listen on: the socket that it is given wins.
+        self.variables["PORT"] = str(free_port())
+
+    def start(self, *, ready: bool = True) -> None:
+        number = self.listener.fileno()
+        # sd_listen_fds(3): the descriptors from 3 on are for the process of this id.
+        command = f'exec 3<&{number} {number}<&-; LISTEN_FDS=1 LISTEN_PID=$$ exec "$@"'
+        gunicorn = [sys.executable, "-m", "gunicorn", "--config", "gunicorn.conf.py", "wsgi:app"]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                ["bash", "-c", command, "bash", *gunicorn],
+                cwd=self.root,
+                env=environment(**self.variables),
+                pass_fds=[number],
+                stdout=log,
+                stderr=log,
+            )
+        wait_until("/ready of the service", lambda: self.answers("/ready" if ready else "/health"))
+
+    def close(self) -> None:
+        """End it, and its socket."""
+        if self.process is not None and self.process.poll() is None:
+            self.stop()
+        self.listener.close()
+
+
+def send_raw(nginx: Nginx, request: bytes) -> bytes:
+    """Send what no client library would, and return all that comes until the end."""
+    with (
+        socket.create_connection(("127.0.0.1", nginx.port), timeout=PATIENCE) as plain,
+        nginx.tls().wrap_socket(plain, server_hostname="127.0.0.1") as connection,
+    ):
+        connection.sendall(request)
+        answer = b""
+        while received := connection.recv(65536):
+            answer += received
+        return answer
+
+
+def test_every_task_route_works(user: Account) -> None:
+    task = user.create("through nginx", description="ä" * 10_000)
+    path = f"/{task['id']}"
+    assert user.request("GET", path).json() == task
+    changed = user.request("PUT", path, json={"title": "changed"}).json()
+    assert (changed["title"], changed["description"]) == ("changed", task["description"])
+    assert user.request("PATCH", path, json={"title": "again"}).json()["title"] == "again"
+    assert user.request("PATCH", f"{path}/complete").json()["completed"] is True
+    assert [row["id"] for row in user.request("GET").json()] == [task["id"]]
+    assert user.request("HEAD", path).content == b""
+    assert user.request("DELETE", path).status_code == 204
+    assert_error(user.request("DELETE", path), 404, "Task not found")
+    assert set(user.client.options(user.tasks).headers["Allow"].split(", ")) > {"GET", "POST"}
+
+
+def test_the_tour_of_the_readme_works(nginx: Nginx) -> None:
+    [tour] = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    done = subprocess.run(
+        ["bash", "-eu", "-c", tour],
+        env=os.environ | {"API": nginx.url, "CURL_CA_BUNDLE": str(nginx.certificate)},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=True,
+    )
+    assert done.stderr == ""
+    lines = done.stdout.splitlines()
+    assert json.loads(lines[-1])[0]["title"] == "Buy bread"
+    # curl speaks HTTP/2 here, whose headers are in lower case
+    assert "idempotency-replayed: true" in [line.lower() for line in lines]
+
+
+def test_the_services_answers_come_as_they_are(user: Account, services: list[Service]) -> None:
+    """Its headers once, its errors in its own words, its dates of this nginx's clock aside."""
+    with services[0].client() as direct:
+        for method, path, kwargs in (
+            ("GET", "", {}),
+            ("GET", "/nope", {}),
+            ("POST", "", {"content": b"{", "headers": {"Content-Type": "application/json"}}),
+            ("POST", "", {"content": b"{}"}),
+            ("POST", "", {"json": {}}),
+            ("GET", "", {"headers": {"Authorization": "Bearer nonsense"}}),
+            ("PUT", "/00000000-0000-0000-0000-000000000000", {"json": {"title": "t"}}),
+            ("DELETE", "/00000000-0000-0000-0000-000000000000", {}),
+        ):
+            through = user.request(method, path, **kwargs)
+            user.client, through_nginx = direct, user.client
+            past = user.request(method, path, **kwargs)
+            user.client = through_nginx
+            assert (through.status_code, through.content) == (past.status_code, past.content)
+            own = {"date", "server", "connection", "x-request-id", "strict-transport-security"}
+            assert [item for item in through.headers.items() if item[0] not in own] == [
+                item for item in past.headers.items() if item[0] not in own
+            ]
+            assert len(through.headers.get_list("X-Request-ID")) == 1
+            assert len(through.headers.get_list("Strict-Transport-Security")) == 1
+
+
+def test_an_etag_stays_strong_whatever_the_client_can_unpack(user: Account) -> None:
+    task = user.create(description="long " * 2000)
+    gzip = {"Accept-Encoding": "gzip, br"}
+    read = user.request("GET", f"/{task['id']}", headers=gzip)
+    assert "Content-Encoding" not in read.headers
+    tag = read.headers["ETag"]
+    assert tag == f'"{task["updated_at"]}"'
+    not_modified = user.request("GET", f"/{task['id']}", headers={"If-None-Match": tag})
+    assert not_modified.status_code == 304
+    for status in (200, 412):
+        answer = user.request(
+            "PUT", f"/{task['id']}", json={"title": "t"}, headers=gzip | {"If-Match": tag}
+        )
+        assert answer.status_code == status
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_may_have_64_kib_and_no_more(user: Account, chunked: bool) -> None:
+    for size, status in ((65_536, 201), (65_537, 413), (10_000_000, 413)):
+        body = b'{"title": "t"' + b" " * (size - 14) + b"}"
+        response = user.request(
+            "POST",
+            content=iter([body[:9], body[9:]]) if chunked else body,
+            headers={"Content-Type": "application/json"},
+        )
+        if status == 201:
+            assert response.status_code == 201
+        else:
+            assert_own_error(response, 413, "The request body is larger than 64 KiB")
+
+
+def test_a_client_that_logs_in_too_often_has_to_wait(nginx: Nginx) -> None:
+    with nginx.client("127.0.0.3") as client, nginx.client("127.0.0.4") as other:
+        answers = [client.post("/api/auth/login", json={}) for _ in range(60)]
+        refused = [answer for answer in answers if answer.status_code == 429]
+        assert len(refused) >= 20
+        assert {answer.status_code for answer in answers[:31]} == {422}
+        for answer in refused:
+            assert_own_error(answer, 429, "Too many requests: try again later")
+            assert answer.headers["Retry-After"] == "1"
+        assert_error(other.post("/api/auth/login", json={}), 422)
+        assert client.get("/health").status_code == 200
+
+
+def test_nobody_chooses_the_address_that_failed_logins_are_counted_by(nginx: Nginx) -> None:
+    with nginx.client("127.0.0.5") as client, nginx.client("127.0.0.6") as other:
+        for n in range(21):
+            response = client.post(
+                "/api/auth/login",
+                json={"email": f"nobody{n}@example.com", "password": PASSWORD},
+                headers={"X-Forwarded-For": f"192.0.2.{n}", "X-Real-IP": f"192.0.2.{n}"},
+            )
+            if n < 20:
+                assert_error(response, 401)
+        assert_error(response, 429, "Too many failed logins: try again later")
+        body = {"email": "somebody@example.com", "password": PASSWORD}
+        assert_error(other.post("/api/auth/login", json=body), 401)
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/ready", "/metrics/", "//metrics", "/x/../ready"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"])
+def test_what_is_for_operators_is_not_there_for_others(
+    nginx: Nginx, method: str, path: str
+) -> None:
+    with nginx.client(OUTSIDE) as client:
+        # httpx would tidy the path
+        request = client.build_request(method, "/")
+        request.url = request.url.copy_with(raw_path=path.encode())
+        response = client.send(request)
+    if method == "HEAD":
+        assert response.status_code == 404
+    elif path.startswith("/metrics") or "ready" in path:
+        assert_own_error(response, 404, "Not found")
+    else:
+        assert_error(response, 404, "Not found")
+
+
+def test_a_method_made_up_leads_nowhere(nginx: Nginx) -> None:
+    """The way round for PUT and DELETE can't be used from outside."""
+    with nginx.client(OUTSIDE) as client:
+        for method in ("ROUND", "ROUNDPOST", "POST"):
+            headers = {"X-Real-Method": "GET /ready?"}
+            assert_error(client.request(method, "/health", headers=headers), 405)
+
+
+def test_this_machine_may_see_what_is_for_operators(client: httpx.Client) -> None:
+    assert client.get("/ready").json() == {"status": "ok"}
+
+
+def test_the_request_id_is_the_clients_or_one_for_all_logs(
+    client: httpx.Client, nginx: Nginx, services: list[Service]
+) -> None:
+    own = client.get("/health", headers={"X-Request-ID": "the-clients.own_1"})
+    assert own.headers["X-Request-ID"] == "the-clients.own_1"
+    new = client.put("/health", headers={"X-Request-ID": "not good"}).headers["X-Request-ID"]
+    assert re.fullmatch(r"[0-9a-f]{32}", new)
+    for id in ("the-clients.own_1", new):
+        assert nginx.access_log.read_text().count(f'"request_id": "{id}"') == 1
+        wait_until("the log", lambda id=id: any(id in s.log.read_text() for s in services))  # type: ignore[misc]
+
+
+def test_a_log_line_is_json_and_bears_no_query(nginx: Nginx, user: Account) -> None:
+    with nginx.client(OUTSIDE) as client:
+        user.client = client
+        answer = user.request("GET", "?q=a-secret-of-mine")
+    id = answer.headers["X-Request-ID"]
+    lines = [json.loads(line) for line in nginx.access_log.read_text().splitlines()]
+    [line] = [line for line in lines if line["request_id"] == id]
+    assert (line["method"], line["path"], line["status"]) == ("GET", user.tasks, 200)
+    assert line["client_ip"] == OUTSIDE
+    assert "a-secret-of-mine" not in nginx.access_log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "detail"),
+    [
+        (b"nonsense\r\n\r\n", 400, "The request is malformed"),
+        (b"GET / HTTP/1.1\r\n\r\n", 400, "The request is malformed"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", 400, "The request is malformed"),
+        (b"GET /%s HTTP/1.1\r\nHost: x\r\n\r\n" % (b"x" * 9000), 414, "The URI is too long"),
+        (
+            b"GET /%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % (b"x" * 4050),
+            414,
+            "The URI is too long",
+        ),
+        (
+            b"GET / HTTP/1.1\r\nHost: x\r\nX: %s\r\n\r\n" % (b"x" * 9000),
+            431,
+            "The request's headers are too large",
+        ),
+        (
+            b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n\r\n",
+            400,
+            "The request is malformed",
+        ),
+        (b"TRACE / HTTP/1.1\r\nHost: x\r\n\r\n", 405, "Method not allowed"),
+    ],
+)
+def test_what_nginx_refuses_has_the_services_shape(
+    nginx: Nginx, request_: bytes, status: int, detail: str
+) -> None:
+    answer = send_raw(nginx, request_)
+    head, _, body = answer.partition(b"\r\n\r\n")
+    line, *lines = head.decode().split("\r\n")
+    assert line.startswith(f"HTTP/1.1 {status} "), answer
+    headers = [(name, value) for name, _, value in (line.partition(": ") for line in lines)]
+    assert_own_error(httpx.Response(status, headers=headers, content=body), status, detail)
+
+
+def test_a_uri_that_nginx_lets_through_is_none_that_gunicorn_refuses(client: httpx.Client) -> None:
+    for length in (3990, 3999, 4000, 4010):
+        for method in ("GET", "OPTIONS", "DELETE"):
+            response = client.request(method, "/" + "x" * (length - 1))
+            assert_error(response, 404 if length < 4000 else 414)
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH", "PUT", "DELETE"])
+def test_a_write_is_never_sent_twice(method: str) -> None:
+    """Its connection breaks after it was sent, so nobody knows whether it was done."""
+    with (
+        closing(Upstream(closes=True)) as one,
+        closing(Upstream(closes=True)) as other,
+        Nginx([one.port, other.port]) as nginx,
+        nginx.client() as client,
+    ):
+        for _ in range(4):
+            response = client.request(method, "/api/x/tasks", json={"title": "t"})
+            assert_own_error(response, 502, "The service is not available")
+        assert [*one.methods, *other.methods] == [method] * 4
+        assert_own_error(client.get("/api/x/tasks"), 502, "The service is not available")
+        assert sorted(one.methods + other.methods) == sorted([method] * 4 + ["GET"] * 2)
+
+
+def test_a_gunicorn_that_is_away_costs_nothing(user: Account, services: list[Service]) -> None:
+    """Of three servers two refuse: each request finds the third."""
+    with Nginx([free_port(), services[0].port, free_port()]) as nginx, nginx.client() as client:
+        user.client = client
+        for _ in range(6):
+            path = f"/{user.create()['id']}"
+            assert user.request("PUT", path, json={"title": "t"}).status_code == 200
+            assert user.request("PATCH", f"{path}/complete").status_code == 200
+            assert user.request("GET", path).status_code == 200
+            assert user.request("DELETE", path).status_code == 204
+
+
+def test_a_restart_costs_no_request(user: Account, database_url: str, tmp_path: Path) -> None:
+    """With taskapi.socket: connections that come meanwhile wait in the socket."""
+    statuses: list[int] = []
+    stop = threading.Event()
+
+    def write(n: int) -> None:
+        while not stop.is_set():
+            task = user.request("POST", json={"title": f"{n}"})
+            path = f"/{task.json().get('id')}"
+            changed = user.request("PUT", path, json={"title": "changed"})
+            read = user.request("GET", path)
+            deleted = user.request("DELETE", path)
+            statuses.extend(r.status_code for r in (task, changed, read, deleted))
+
+    variables = {"DATABASE_URL": database_url, "TRUSTED_PROXIES": "1"}
+    with ExitStack() as stack:
+        services = []
+        for n in range(2):
+            service = ActivatedService(tmp_path / f"{n}.log", variables)
+            services.append(stack.enter_context(closing(service)))
+            service.start()
+        nginx = stack.enter_context(Nginx([service.port for service in services]))
+        user.client = stack.enter_context(nginx.client())
+        writers = [threading.Thread(target=write, args=[n]) for n in range(4)]
+        for writer in writers:
+            writer.start()
+        try:
+            for service in services * 2:
+                assert service.stop() == 0
+                service.start()
+                done = len(statuses)
+                wait_until("more requests", lambda done=done: len(statuses) > done + 40)  # type: ignore[misc]
+        finally:
+            stop.set()
+            for writer in writers:
+                writer.join()
+        assert statuses == [201, 200, 200, 204] * (len(statuses) // 4)
+
+
+def test_without_any_gunicorn_it_says_so() -> None:
+    with Nginx([free_port(), free_port()]) as nginx, nginx.client() as client:
+        for method in ("GET", "POST", "PUT", "DELETE"):
+            response = client.request(method, "/api/x/tasks")
+            assert_own_error(response, 502, "The service is not available")
+
+
+def test_a_gunicorn_that_never_answers_is_given_up() -> None:
+    """After proxy_read_timeout; the request goes to no other server then."""
+    with (
+        closing(Upstream(closes=False)) as one,
+        closing(Upstream(closes=False)) as other,
+        Nginx([one.port, other.port]) as nginx,
+        nginx.client() as client,
+    ):
+        assert_own_error(client.get("/health"), 504, "The service took too long")
+        assert one.methods + other.methods == ["GET"]
+
+
+def test_slow_bodies_take_no_thread(user: Account, nginx: Nginx) -> None:
+    """More of them than both gunicorns have threads."""
+    head = f"POST {user.tasks} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{{"
+    with ExitStack() as stack:
+        for _ in range(40):
+            plain = stack.enter_context(socket.create_connection(("127.0.0.1", nginx.port)))
+            slow = nginx.tls().wrap_socket(plain, server_hostname="127.0.0.1")
+            stack.enter_context(slow).sendall(head.encode())
+        for _ in range(20):
+            user.create()
+
+
+def test_tls_is_modern_and_http_leads_to_it(nginx: Nginx) -> None:
+    for version, alpn in ((ssl.TLSVersion.TLSv1_2, "h2"), (ssl.TLSVersion.TLSv1_3, "http/1.1")):
+        context = nginx.tls()
+        context.minimum_version = context.maximum_version = version
+        context.set_alpn_protocols([alpn])
+        with (
+            socket.create_connection(("127.0.0.1", nginx.port)) as plain,
+            context.wrap_socket(plain, server_hostname="tasks.example.com") as connection,
+        ):
+            assert connection.selected_alpn_protocol() == alpn
+    old = nginx.tls()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
+    old.set_ciphers("ALL:@SECLEVEL=0")
+    with (
+        socket.create_connection(("127.0.0.1", nginx.port)) as plain,
+        pytest.raises((ssl.SSLError, OSError)),
+    ):
+        old.wrap_socket(plain, server_hostname="tasks.example.com")
+    response = httpx.post(f"http://127.0.0.1:{nginx.plain_port}/api/x/tasks?limit=1", json={})
+    assert response.status_code == 308
+    assert response.headers["Location"] == "https://tasks.example.com/api/x/tasks?limit=1"
+    assert "Strict-Transport-Security" not in response.headers
+
+
+def test_nginx_finds_no_fault_in_the_file(nginx: Nginx) -> None:
+    assert (nginx.folder / "stderr.log").read_text() == ""
