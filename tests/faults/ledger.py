@@ -1,12 +1,12 @@
 """What a client was told of its writes, and whether the database agrees.
 
-A task's *possible* states are those that the answers leave open. A write that begins adds the
-states that it may lead to. Then
+A task's *possible* states are those that the answers leave open. After a write
 
-- an answer of success leaves the one state that it tells of: an acknowledged write must be there;
-- a refusal (4xx, or a connection that was never made) takes them away again: nothing was done;
-- anything else, no answer or a 5xx, leaves all: such a write may have been done, or be done later.
-  A 503 is no exception, for it doesn't tell whether a statement had been sent.
+- that succeeded it is the one state that the answer shows: an acknowledged write must be there;
+- that was refused (4xx, or a connection that was never made) they are what they were: nothing was
+  done;
+- that had no answer or a 5xx they are what they were and what the write leads to: it may have been
+  done, or be done later. A 503 is no exception: it doesn't tell whether a statement had been sent.
 
 In no case may a write have been done twice.
 """
@@ -62,15 +62,20 @@ class Entry:
 
 
 class Write:
-    """A write that is under way; it is of unknown outcome until one of the methods is called."""
+    """A write that is under way, sent once or, with a key, again and again until it is answered."""
 
     def __init__(self, entry: Entry, effect: Effect) -> None:
         self.entry = entry
         self.before = frozenset(entry.possible)
-        self.after = {effect(state) for state in self.before}
-        self.twice = {effect(state) for state in self.after}
+        self.after = frozenset(effect(state) for state in self.before)
+        self.twice = frozenset(effect(state) for state in self.after)
+        self.may_be_done = False
         entry.before = entry.known
-        entry.possible |= self.after
+
+    def unanswered(self) -> None:
+        """No answer came, or one that doesn't tell."""
+        self.may_be_done = True
+        self.entry.possible |= self.after
 
     def acknowledged(self, state: State | None, version: str = "") -> None:
         """The answer was a success, and showed this state and version of the task."""
@@ -86,8 +91,9 @@ class Write:
         self.entry.possible = {state}
 
     def refused(self) -> None:
-        """The answer, or that there was no connection, says that nothing was done."""
-        self.entry.possible = set(self.before)
+        """Nothing was done this time: the answer says so, or there was no connection."""
+        if not self.may_be_done:
+            self.entry.possible = set(self.before)
 
 
 class Verdict(NamedTuple):

@@ -6,7 +6,7 @@ import random
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from threading import Event
@@ -22,7 +22,9 @@ from tests.service import PATIENCE, Service, wait_until
 # What a client may get while something is broken: no answer at all (0), a proxy's or our own
 # word for it. Anything else is a defect, of the service or of these clients.
 EXCUSED = {0, 502, 503, 504}
-# Seconds after a failure: without any, clients would do nothing but be refused.
+# Seconds between two requests of a client: without any, the clients would leave too little of the
+# machine to what restarts; and after a failure, for else they would do nothing but be refused.
+PACE = 0.01
 PAUSE = 0.05
 
 
@@ -67,8 +69,7 @@ class Client:
             failed = self.failures.total()
             [step] = self.random.choices(list(steps), list(steps.values()))
             step()
-            if self.failures.total() > failed:
-                self.stopping.wait(PAUSE)
+            self.stopping.wait(PACE if self.failures.total() == failed else PAUSE)
 
     def create(self) -> None:
         entry, body, effect = self._new_task()
@@ -84,7 +85,7 @@ class Client:
         while not self._send(write, "POST", "", json=body, headers=headers):
             if time.monotonic() > give_up:
                 return
-            self.stopping.wait(PAUSE)
+            time.sleep(PAUSE)
 
     def repeat_with_key(self) -> None:
         """Send again what was answered already: the same task, whatever has become of it."""
@@ -93,7 +94,7 @@ class Client:
         entry = self.random.choice(list(self.keys))
         body = {"title": entry.marker, "description": entry.marker, "completed": False}
         headers = {"Idempotency-Key": self.keys[entry]}
-        response = self._exchange("POST", "", json=body, headers=headers)
+        response, _ = self._exchange("POST", "", json=body, headers=headers)
         if response is not None and response.status_code == 201 and entry.id:
             entry.doubled += response.json()["id"] != entry.id
 
@@ -121,7 +122,7 @@ class Client:
         known = [entry for entry in self.entries[-200:] if entry.id]
         if known:
             entry = self.random.choice(known)
-            response = self._exchange("GET", f"/{entry.id}", excused={404})
+            response, _ = self._exchange("GET", f"/{entry.id}", excused=(404,))
             if response is not None and response.status_code in (200, 404):
                 found = response.status_code == 200
                 entry.saw(state_of(response.json()) if found else None)
@@ -157,8 +158,12 @@ class Client:
 
     def _send(self, write: Write, method: str, path: str, **keywords: Any) -> bool:
         """Send a write and note its outcome; return whether it was answered for good."""
-        response = self._exchange(method, path, write=write, **keywords)
+        response, was_sent = self._exchange(method, path, **keywords)
+        if response is None and not was_sent:
+            write.refused()
+            return False
         if response is None or response.status_code >= 500:
+            write.unanswered()
             return False
         if response.status_code >= 400:
             write.refused()
@@ -173,23 +178,15 @@ class Client:
         return True
 
     def _exchange(
-        self,
-        method: str,
-        path: str,
-        *,
-        write: Write | None = None,
-        excused: set[int] = frozenset(),  # type: ignore[assignment]
-        **keywords: Any,
-    ) -> httpx.Response | None:
-        """Send a request; None if no answer came."""
+        self, method: str, path: str, *, excused: Container[int] = (), **keywords: Any
+    ) -> tuple[httpx.Response | None, bool]:
+        """Send a request; return the answer, if there is one, and whether it was sent at all."""
         began = time.monotonic()
-        response = None
+        response, was_sent = None, True
         try:
             response = self.http.request(method, self.account.tasks + path, **keywords)
         except (httpx.ConnectError, httpx.ConnectTimeout):
-            # It wasn't sent; but an earlier one of the same write may have been.
-            if write is not None and "headers" not in keywords:
-                write.refused()
+            was_sent = False
         except httpx.TransportError:
             pass
         status = 0 if response is None else response.status_code
@@ -197,7 +194,7 @@ class Client:
         if not succeeded:
             self.failures[status] += 1
         self.exchanges.append(Exchange(began, time.monotonic(), succeeded))
-        return response
+        return response, was_sent
 
 
 def state_of(task: dict[str, Any]) -> State:
@@ -294,7 +291,7 @@ class Load:
         for service in self.services:
             service.stop()
         with psycopg.connect(database_url, autocommit=True) as dba:
-            wait_until("the last statement", lambda: not is_busy(dba))
+            wait_until("the last session to end", lambda: not has_sessions(dba))
             rows = dba.execute(
                 "SELECT description, title, completed FROM tasks WHERE user_id = ANY(%s::uuid[])",
                 [[client.account.id for client in self.clients]],
@@ -303,7 +300,7 @@ class Load:
         return compare(entries, (Row(marker, State(title, done)) for marker, title, done in rows))
 
 
-def is_busy(dba: psycopg.Connection) -> bool:
+def has_sessions(dba: psycopg.Connection) -> bool:
     """Tell whether the service's sessions are there still; those of the killed end by and by."""
     sessions = dba.execute(
         "SELECT 1 FROM pg_stat_activity WHERE application_name = 'taskapi'"

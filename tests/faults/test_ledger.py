@@ -37,7 +37,7 @@ def update(entry: Entry) -> None:
 
 
 def update_unknown(entry: Entry) -> None:
-    Write(entry, lambda _: NEW)
+    Write(entry, lambda _: NEW).unanswered()
 
 
 def update_refused(entry: Entry) -> None:
@@ -49,7 +49,7 @@ def delete(entry: Entry) -> None:
 
 
 def delete_unknown(entry: Entry) -> None:
-    Write(entry, lambda _: None)
+    Write(entry, lambda _: None).unanswered()
 
 
 def toggle_twice(entry: Entry) -> None:
@@ -104,7 +104,7 @@ def test_it_tells_what_is_lost_and_what_is_doubled(
 
 def test_a_create_without_an_answer_may_be_there_once() -> None:
     entry = Entry()
-    Write(entry, lambda _: OLD)
+    Write(entry, lambda _: OLD).unanswered()
     assert verdict(entry) == Verdict(1, 0, 0, 0)
     assert verdict(entry, OLD) == Verdict(1, 1, 0, 0)
     assert verdict(entry, OLD, OLD) == Verdict(1, 1, 0, 1)
@@ -114,6 +114,10 @@ def test_a_create_without_an_answer_may_be_there_once() -> None:
 def test_a_create_that_was_answered_in_the_end_is_there_once() -> None:
     entry = Entry()
     write = Write(entry, lambda _: OLD)
+    write.unanswered()
+    # No connection, the next time: that says nothing of the first.
+    write.refused()
+    assert entry.possible == {None, OLD}
     write.acknowledged(OLD)
     assert verdict(entry, OLD) == Verdict(0, 0, 0, 0)
     assert verdict(entry) == Verdict(0, 0, 1, 0)
