@@ -10,7 +10,7 @@ DROPS := ban-drop-table,ban-drop-column,ban-drop-constraint,ban-drop-function
 DROPS := $(DROPS),require-lock-timeout,require-statement-timeout
 
 .DEFAULT_GOAL := help
-.PHONY: help run test audit test-external bench-isolation bench-pages bench-logging lint explain database-docs migrate clean
+.PHONY: help run test audit test-external faults bench-isolation bench-pages bench-logging lint explain database-docs migrate clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile
@@ -23,8 +23,11 @@ test: $(INSTALLED) ## run all tests, then lint
 	@$(PY) -m pytest
 	@$(MAKE) --no-print-directory lint
 
-test-external: $(INSTALLED) ## run the tests that need nginx, pgbouncer, systemd, promtool, docker-compose
-	@$(PY) -m pytest --no-cov tests/external
+test-external: $(INSTALLED) ## run the tests that need nginx, pgbouncer, systemd, promtool, docker-compose, faketime
+	@$(PY) -m pytest --no-cov tests/external tests/faults/external
+
+faults: $(INSTALLED) ## break things for half an hour, and renew the table in docs/faults.md
+	@FAULTS=long $(PY) -m pytest --no-cov tests/faults tests/faults/external
 
 bench-isolation: $(INSTALLED) ## measure what keeping users apart costs
 	@$(PY) bench/isolation.py

@@ -24,7 +24,8 @@ else:
     _host = f"[{_config.host}]" if ":" in _config.host else _config.host
     bind = f"{_host}:{_config.port}"
 # A request waits for the database most of its time, which threads do well; processes for the cores.
-worker_class = "gthread"
+# This is gthread, but for how it stops.
+worker_class = "taskapi.worker.DrainingWorker"
 workers = _config.web_concurrency
 threads = _config.web_threads
 loglevel = _config.log_level
