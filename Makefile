@@ -10,7 +10,7 @@ DROPS := ban-drop-table,ban-drop-column,ban-drop-constraint,ban-drop-function
 DROPS := $(DROPS),require-lock-timeout,require-statement-timeout
 
 .DEFAULT_GOAL := help
-.PHONY: help run test audit test-pgbouncer bench-isolation bench-pages lint explain database-docs migrate clean
+.PHONY: help run test audit test-pgbouncer bench-isolation bench-pages lint explain database-docs openapi migrate clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile
@@ -45,6 +45,9 @@ explain: $(INSTALLED) ## print the plan of each statement on a filled database, 
 
 database-docs: $(INSTALLED) ## renew what docs/database.md has from a database: diagram and sizes
 	@PYTHONPATH=deploy/local exec $(PY) -m tests.database_docs
+
+openapi: $(INSTALLED) ## renew docs/openapi.json, the copy of /openapi.json
+	@$(PY) -m tests.openapi
 
 # On its own, for it asks an advisory service and would fail without the Internet.
 audit: $(INSTALLED) ## look the pinned packages up in PyPI's advisories

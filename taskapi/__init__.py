@@ -13,7 +13,7 @@ from taskapi.headers import register_headers
 from taskapi.json_provider import BareResponse, OrjsonProvider
 from taskapi.key_set import KeySet
 from taskapi.logs import configure_logging, register_request_log
-from taskapi.views import auth, health, tasks
+from taskapi.views import auth, health, index, tasks
 
 
 def create_app(config: Config) -> Flask:
@@ -50,6 +50,11 @@ def create_app(config: Config) -> Flask:
             ],
             max_age=600,
         )
-    for blueprint in (auth.bp, tasks.bp, health.bp):
+    for blueprint in (auth.bp, tasks.bp, health.bp, index.bp):
         app.register_blueprint(blueprint)
+    if config.docs:
+        # Its packages aren't loaded where nobody reads it.
+        from taskapi.views import docs  # noqa: PLC0415
+
+        app.register_blueprint(docs.bp)
     return app

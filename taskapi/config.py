@@ -43,6 +43,7 @@ class Config:
     trusted_proxies: int
     cors_origins: tuple[str, ...]
     log_level: str
+    docs: bool
 
 
 def current() -> Config:
@@ -76,6 +77,7 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         trusted_proxies=_integer(environ, "TRUSTED_PROXIES", 0, 0, 100),
         cors_origins=_origins(environ, "CORS_ORIGINS"),
         log_level=_choice(environ, "LOG_LEVEL", "info", LOG_LEVELS),
+        docs=_choice(environ, "DOCS", "on", ("on", "off")) == "on",
     )
     if config.db_pool_min > config.db_pool_max:
         raise ConfigError(

@@ -52,6 +52,7 @@ BAD = [
     ("CORS_ORIGINS", "https://app.example.com/"),
     ("CORS_ORIGINS", "https://a.example.com,*"),
     ("LOG_LEVEL", "loud"),
+    ("DOCS", "maybe"),
 ]
 
 
@@ -75,6 +76,7 @@ def test_the_defaults_are_the_contracts() -> None:
     assert (config.jwt_issuer, config.jwt_audience, config.jwt_jwks_url) == (None, None, None)
     assert config.trusted_proxies == 0
     assert (config.cors_origins, config.log_level) == ((), "info")
+    assert config.docs
 
 
 def test_secrets_are_separated_by_commas() -> None:
