@@ -10,7 +10,7 @@ DROPS := ban-drop-table,ban-drop-column,ban-drop-constraint,ban-drop-function
 DROPS := $(DROPS),require-lock-timeout,require-statement-timeout
 
 .DEFAULT_GOAL := help
-.PHONY: help run test audit test-pgbouncer bench-isolation bench-pages lint explain database-docs openapi migrate clean
+.PHONY: help run test audit test-pgbouncer test-browser fuzz bench-isolation bench-pages lint explain database-docs openapi migrate clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile
@@ -24,7 +24,13 @@ test: $(INSTALLED) ## run all tests, then lint
 	@$(MAKE) --no-print-directory lint
 
 test-pgbouncer: $(INSTALLED) ## run the tests that need a pgbouncer in the PATH
-	@$(PY) -m pytest --no-cov tests/external
+	@$(PY) -m pytest --no-cov tests/external/test_pgbouncer.py
+
+test-browser: $(INSTALLED) ## click through /docs in the chromium in the PATH
+	@$(PY) -m pytest --no-cov tests/external/test_docs_page.py
+
+fuzz: $(INSTALLED) ## send the service 10,000 requests that its document allows and forbids
+	@PYTHONPATH=deploy/local exec $(PY) -m tests.fuzz
 
 bench-isolation: $(INSTALLED) ## measure what keeping users apart costs
 	@$(PY) bench/isolation.py

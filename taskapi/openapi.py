@@ -572,7 +572,9 @@ def _describe_strictness(
     if isinstance(field, schemas.Title):
         return {"pattern": r"^[^\u0000]*[^\s\u0000][^\u0000]*$"}
     if "pattern" in ret:
-        return {"pattern": f"^{ret['pattern'].replace(chr(92) + 'Z', '$')}"}
+        # Python's spelling of an anchored pattern is not JavaScript's, which JSON Schema wants.
+        pattern = ret["pattern"].replace(r"\Z", "$").replace(r"[^@\s]", r"[^@\s\u0000]")
+        return {"pattern": f"^{pattern}"}
     if isinstance(field, schemas.StoredText):
         return {"pattern": r"^[^\u0000]*$"}
     return {}
