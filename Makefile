@@ -10,7 +10,7 @@ DROPS := ban-drop-table,ban-drop-column,ban-drop-constraint,ban-drop-function
 DROPS := $(DROPS),require-lock-timeout,require-statement-timeout
 
 .DEFAULT_GOAL := help
-.PHONY: help run test audit test-pgbouncer test-browser fuzz bench-isolation bench-pages lint explain database-docs openapi migrate clean
+.PHONY: help run test audit test-pgbouncer test-browser test-clients fuzz bench-isolation bench-pages lint explain database-docs openapi migrate clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile
@@ -29,6 +29,9 @@ test-pgbouncer: $(INSTALLED) ## run the tests that need a pgbouncer in the PATH
 test-browser: $(INSTALLED) ## click through /docs in the chromium in the PATH
 	@$(PY) -m pytest --no-cov tests/external/test_docs_page.py
 
+test-clients: $(INSTALLED) ## make a TypeScript client from docs/openapi.json by node and npm, and try it
+	@$(PY) -m pytest --no-cov tests/external/test_typescript.py
+
 fuzz: $(INSTALLED) ## send the service 10,000 requests that its document allows and forbids
 	@PYTHONPATH=deploy/local exec $(PY) -m tests.fuzz
 
@@ -41,7 +44,7 @@ bench-pages: $(INSTALLED) ## measure what page 1 and page 1,000 of a list cost
 lint: $(INSTALLED) ## check style, format and types
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
-	@$(PY) -m mypy --strict taskapi wsgi.py gunicorn.conf.py deploy tests bench
+	@$(PY) -m mypy --strict taskapi wsgi.py gunicorn.conf.py deploy tests bench examples
 	@$(PY) -m sqlfluff lint --nocolor --disable-progress-bar sql migrations docs/recipes
 	@.venv/bin/squawk --exclude-path '*.rollback.sql' $(MIGRATIONS)
 	@.venv/bin/squawk --exclude $(DROPS) migrations/*.rollback.sql docs/recipes/*.rollback.sql

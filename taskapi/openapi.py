@@ -298,6 +298,9 @@ TASK_LINKS = {
 }
 OF_USER = {"user_id": "$response.body#/user_id"}
 
+# What Python takes for white space and JavaScript doesn't, with U+0000, which is never allowed.
+BLANK = r"\s\u0000\u001c-\u001f\u0085"
+
 # By endpoint. The path, the method and the summary come from the view.
 OPERATIONS: dict[str, dict[str, Any]] = {
     "auth.sign_up": {
@@ -567,13 +570,16 @@ def _describe_strictness(
         # Stands for "not sent", which null is not.
         del ret["default"]
         ret["type"] = next(name for name in ret["type"] if name != "null")
+    if isinstance(field, schemas.Flag):
+        # Generators of clients take a member of a body with a default for one that must be sent.
+        ret.pop("default", None)
     if isinstance(field, schemas.QueryInteger):
         return {"minimum": field.low, "maximum": field.high}
     if isinstance(field, schemas.Title):
-        return {"pattern": r"^[^\u0000]*[^\s\u0000][^\u0000]*$"}
+        return {"pattern": rf"^[^\u0000]*[^{BLANK}][^\u0000]*$"}
     if "pattern" in ret:
         # Python's spelling of an anchored pattern is not JavaScript's, which JSON Schema wants.
-        pattern = ret["pattern"].replace(r"\Z", "$").replace(r"[^@\s]", r"[^@\s\u0000]")
+        pattern = ret["pattern"].replace(r"\Z", "$").replace(r"[^@\s]", f"[^@{BLANK}]")
         return {"pattern": f"^{pattern}"}
     if isinstance(field, schemas.StoredText):
         return {"pattern": r"^[^\u0000]*$"}

@@ -178,7 +178,7 @@ class UpdateTaskSchema(BodySchema):
 class CreateTaskSchema(UpdateTaskSchema):
     """The body of POST /api/{user_id}/tasks."""
 
-    completed = Flag(load_default=False, metadata={"description": "Whether it is done already."})
+    completed = Flag(load_default=False, metadata={"description": "Left out: false."})
 
 
 class PatchTaskSchema(UpdateTaskSchema):
