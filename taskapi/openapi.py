@@ -18,7 +18,7 @@ from taskapi.version import VERSION
 
 # Routes that are no part of the API: the document itself, the page that shows it, and what
 # operators keep from the public. A test says that every other route is in the document.
-UNDOCUMENTED = {"docs.document", "docs.page", "docs.asset", "metrics.metrics"}
+UNDOCUMENTED = {"docs.document", "docs.page", "docs.asset", "metrics.show_metrics"}
 
 DESCRIPTION = """\
 Keeps each user's tasks.
