@@ -10,7 +10,7 @@ DROPS := ban-drop-table,ban-drop-column,ban-drop-constraint,ban-drop-function
 DROPS := $(DROPS),require-lock-timeout,require-statement-timeout
 
 .DEFAULT_GOAL := help
-.PHONY: help run test audit test-pgbouncer test-browser test-clients fuzz bench-isolation bench-pages lint explain database-docs openapi migrate clean
+.PHONY: help run test audit test-pgbouncer test-browser test-clients fuzz bench-isolation bench-pages bench-logging lint explain database-docs openapi migrate clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile
@@ -40,6 +40,9 @@ bench-isolation: $(INSTALLED) ## measure what keeping users apart costs
 
 bench-pages: $(INSTALLED) ## measure what page 1 and page 1,000 of a list cost
 	@$(PY) bench/pages.py
+
+bench-logging: $(INSTALLED) ## measure what a line in the log and figures for Prometheus cost
+	@$(PY) bench/request_log.py
 
 lint: $(INSTALLED) ## check style, format and types
 	@$(PY) -m ruff check .

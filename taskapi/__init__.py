@@ -6,6 +6,9 @@ from flask import Flask
 from flask_cors import CORS
 from werkzeug.middleware.proxy_fix import ProxyFix
 
+__version__ = "0.1.0"
+
+# The modules below take it from here.
 from taskapi.config import Config
 from taskapi.db import Database
 from taskapi.errors import register_errors
@@ -13,12 +16,13 @@ from taskapi.headers import register_headers
 from taskapi.json_provider import BareResponse, OrjsonProvider
 from taskapi.key_set import KeySet
 from taskapi.logs import configure_logging, register_request_log
-from taskapi.views import auth, health, index, tasks
+from taskapi.metrics import register_metrics
+from taskapi.views import auth, health, index, metrics, tasks
 
 
 def create_app(config: Config) -> Flask:
     """Return the WSGI application. Its database is closed: the process that serves opens it."""
-    configure_logging(config.log_level)
+    configure_logging(config)
     app = Flask("taskapi", static_folder=None)
     app.response_class = BareResponse
     app.json = OrjsonProvider(app)
@@ -26,12 +30,13 @@ def create_app(config: Config) -> Flask:
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     app.extensions["taskapi.config"] = config
-    app.extensions["taskapi.database"] = Database(config)
+    database = app.extensions["taskapi.database"] = Database(config)
     app.extensions["taskapi.key_set"] = config.jwt_jwks_url and KeySet(config.jwt_jwks_url)
     if config.trusted_proxies:
         # The client's address alone: nothing here depends on the host or scheme of the request.
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=config.trusted_proxies, x_proto=0)  # type: ignore[method-assign]
-    register_request_log(app)
+    register_request_log(app, database.usage, config.log_successes)
+    register_metrics(app, database)
     register_errors(app)
     register_headers(app)
     if config.cors_origins:
@@ -50,7 +55,7 @@ def create_app(config: Config) -> Flask:
             ],
             max_age=600,
         )
-    for blueprint in (auth.bp, tasks.bp, health.bp, index.bp):
+    for blueprint in (auth.bp, tasks.bp, health.bp, metrics.bp, index.bp):
         app.register_blueprint(blueprint)
     if config.docs:
         # Its packages aren't loaded where nobody reads it.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from urllib.parse import urlsplit
 
 from flask import request
@@ -14,14 +14,20 @@ def client_network() -> str:
     An IPv6 host has a whole /64 at its disposal (RFC 4291), so that a single address says nothing.
     Clients without an address, or whose proxy doesn't tell it, are one: `unknown`.
     """
+    address = client_address()
+    if isinstance(address, IPv6Address):
+        return str(IPv6Network((int(address), 64), strict=False))
+    return "unknown" if address is None else str(address)
+
+
+def client_address() -> IPv4Address | IPv6Address | None:
+    """Return the client's address, or None if nothing tells it."""
     try:
         address = ip_address(_without_port(request.remote_addr or ""))
     except ValueError:
-        return "unknown"
-    if isinstance(address, IPv6Address):
-        # A socket that takes both shows an IPv4 client as ::ffff:192.0.2.1.
-        return str(address.ipv4_mapped or IPv6Network((int(address), 64), strict=False))
-    return str(address)
+        return None
+    # A socket that takes both shows an IPv4 client as ::ffff:192.0.2.1.
+    return (isinstance(address, IPv6Address) and address.ipv4_mapped) or address
 
 
 def _without_port(address: str) -> str:

@@ -43,6 +43,8 @@ class Config:
     trusted_proxies: int
     cors_origins: tuple[str, ...]
     log_level: str
+    log_format: str
+    log_successes: float
     docs: bool
 
 
@@ -70,13 +72,15 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         db_pool_max_lifetime=_seconds(environ, "DB_POOL_MAX_LIFETIME", 3600),
         db_statement_timeout=_seconds(environ, "DB_STATEMENT_TIMEOUT", 5),
         db_prepare=_choice(environ, "DB_PREPARE", "true", ("true", "false")) == "true",
-        host=environ.get("HOST") or "127.0.0.1",
+        host=_host(environ, "HOST", "127.0.0.1"),
         port=_integer(environ, "PORT", 8000, 1, 65_535),
         web_concurrency=_integer(environ, "WEB_CONCURRENCY", 2, 1, 1000),
         web_threads=_integer(environ, "WEB_THREADS", 8, 1, 1000),
         trusted_proxies=_integer(environ, "TRUSTED_PROXIES", 0, 0, 100),
         cors_origins=_origins(environ, "CORS_ORIGINS"),
         log_level=_choice(environ, "LOG_LEVEL", "info", LOG_LEVELS),
+        log_format=_choice(environ, "LOG_FORMAT", "auto", ("auto", "json", "text")),
+        log_successes=_share(environ, "LOG_SUCCESSES", "1"),
         docs=_choice(environ, "DOCS", "on", ("on", "off")) == "on",
     )
     if config.db_pool_min > config.db_pool_max:
@@ -126,6 +130,13 @@ def _url(environ: Mapping[str, str], name: str) -> str | None:
     return value
 
 
+def _host(environ: Mapping[str, str], name: str, default: str) -> str:
+    value = environ.get(name) or default
+    if not re.fullmatch(r"unix:/\S+|(?!unix:)[0-9A-Za-z.:_%-]+", value):
+        raise ConfigError(f"{name} must be an address, a name or unix:/path, not {value!r}")
+    return value
+
+
 def _integer(environ: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
     value = environ.get(name) or str(default)
     if not re.fullmatch(r"[0-9]{1,12}", value) or not low <= int(value) <= high:
@@ -137,6 +148,13 @@ def _seconds(environ: Mapping[str, str], name: str, default: int) -> float:
     value = environ.get(name) or str(default)
     if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,3})?", value) or float(value) == 0:
         raise ConfigError(f"{name} must be a number of seconds above 0, not {value!r}")
+    return float(value)
+
+
+def _share(environ: Mapping[str, str], name: str, default: str) -> float:
+    value = environ.get(name) or default
+    if not re.fullmatch(r"0(\.[0-9]{1,6})?|1(\.0{1,6})?", value):
+        raise ConfigError(f"{name} must be a number from 0 to 1, such as 0.01, not {value!r}")
     return float(value)
 
 

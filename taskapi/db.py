@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 import select
+import threading
 import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from flask import current_app
@@ -36,6 +37,11 @@ SPOILT_CONNECTION = {"0A000", "26000", "25006"}
 
 # All that ever runs with the rights of the role that the service logs in with.
 FOR_NOBODY = {"list_applied_migrations": STATEMENTS["list_applied_migrations"]}
+
+
+# Seconds for which a worker's last thread waits for another one to be done with the database. More
+# than a busy database ever takes for the first of several, and it is spent once in an outage.
+STALL = 0.5
 
 
 class ConnectionLost(DatabaseUnavailable):
@@ -82,6 +88,31 @@ class Connection(psycopg.Connection[DictRow]):
             yield pipeline
 
 
+class Usage(threading.local):
+    """What the request that this thread serves has cost so far; times are in seconds."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin with another request."""
+        self.round_trips = 0
+        # From sending a statement to its last row, and before that until a connection was free.
+        self.seconds = 0.0
+        self.waited = 0.0
+        # Connections that were found broken.
+        self.lost = 0
+
+
+class PoolState(NamedTuple):
+    """Connections that are open, in use, and may be open; requests that wait for one."""
+
+    size: int
+    used: int
+    waiting: int
+    max: int
+
+
 class Database:
     """A pool of connections to one PostgreSQL database, made closed.
 
@@ -90,6 +121,12 @@ class Database:
     """
 
     def __init__(self, config: Config) -> None:
+        self.usage = Usage()
+        self._lent: set[Connection] = set()
+        # One thread of the worker is never given to the database, so that a database that is stuck
+        # or away doesn't keep those from an answer who don't need it, or who can't have it.
+        self._places = threading.BoundedSemaphore(max(1, config.web_threads - 1))
+        self._is_stuck = False
         self._timeout = config.db_pool_timeout
         self._settings = {"statement_timeout": f"{round(config.db_statement_timeout * 1000)}ms"}
         self._pool = ConnectionPool(
@@ -101,9 +138,11 @@ class Database:
             max_size=config.db_pool_max,
             timeout=config.db_pool_timeout,
             max_lifetime=config.db_pool_max_lifetime,
-            # The back-off of a failed connect doubles up to this, so that a server that comes
-            # back after a long outage is noticed within about a second.
-            reconnect_timeout=1,
+            # Seconds. After a failed connect the pool waits one second, and less than that here
+            # lets it give up after the second failure, before its pauses double. It begins anew
+            # while requests wait, so that a server that is back is noticed within about a second.
+            reconnect_timeout=0.5,
+            reconnect_failed=reconnect_if_needed,
             name="taskapi",
         )
 
@@ -118,6 +157,12 @@ class Database:
     def stats(self) -> dict[str, int]:
         """Return the pool's counters, in psycopg_pool's names; times are in milliseconds."""
         return self._pool.get_stats()
+
+    def pool_state(self) -> PoolState:
+        """Return how the pool is doing right now."""
+        stats, used = self.stats(), len(self._lent)
+        size = stats["pool_available"] + used
+        return PoolState(size, used, stats["requests_waiting"], stats["pool_max"])
 
     def as_user(self, user_id: str) -> Actor:
         """Act for a user: nothing but this user's tasks is there."""
@@ -145,6 +190,8 @@ class Database:
         """
         with self._connection() as conn:
             role, result = conn.cursor(), conn.cursor()
+            self.usage.round_trips += 1
+            started = time.perf_counter()
             try:
                 with conn.pipeline():
                     role.execute(STATEMENTS["act_as"], {**acting, **self._settings})
@@ -158,6 +205,7 @@ class Database:
                 if lost or stuck or error.sqlstate in SPOILT_CONNECTION:
                     conn.close()
                 if lost:
+                    self.usage.lost += 1
                     raise ConnectionLost(f"{name}: {describe(error)}") from error
                 if conn.closed or isinstance(error, psycopg.OperationalError):
                     raise DatabaseUnavailable(f"{name}: {describe(error)}") from error
@@ -167,26 +215,51 @@ class Database:
                         "migrations, or grant it to the role that DATABASE_URL names"
                     ) from error
                 raise error from None
+            finally:
+                self.usage.seconds += time.perf_counter() - started
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
         """Lend a connection that was alive a moment ago.
 
-        Raises DatabaseUnavailable when there is none within DB_POOL_TIMEOUT seconds.
+        Raises DatabaseUnavailable when there is none within DB_POOL_TIMEOUT seconds, or at once
+        when this is the worker's last thread and the others have got nowhere for a while.
         """
-        deadline = time.monotonic() + self._timeout
-        while True:
-            try:
-                conn = self._pool.getconn(deadline - time.monotonic())
-            except psycopg.OperationalError as error:
-                raise DatabaseUnavailable(describe(error)) from error
-            if not is_stale(conn):
-                break
-            conn.close()
-            self._pool.putconn(conn)
+        started = time.monotonic()
+        with self._place(), self._lend(started) as conn:
+            yield conn
+            self._is_stuck = False
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        if not self._places.acquire(timeout=0 if self._is_stuck else min(STALL, self._timeout)):
+            self._is_stuck = True
+            raise DatabaseUnavailable("all threads but one wait for it")
+        try:
+            yield
+        finally:
+            self._places.release()
+
+    @contextmanager
+    def _lend(self, started: float) -> Iterator[Connection]:
+        try:
+            while True:
+                try:
+                    conn = self._pool.getconn(started + self._timeout - time.monotonic())
+                except psycopg.OperationalError as error:
+                    raise DatabaseUnavailable(describe(error)) from error
+                if not is_stale(conn):
+                    break
+                self.usage.lost += 1
+                conn.close()
+                self._pool.putconn(conn)
+        finally:
+            self.usage.waited += time.monotonic() - started
+        self._lent.add(conn)
         try:
             yield conn
         finally:
+            self._lent.discard(conn)
             self._pool.putconn(conn)
 
 
@@ -237,6 +310,12 @@ def is_stale(conn: psycopg.Connection[Any]) -> bool:
     poll = select.poll()
     poll.register(conn.fileno(), select.POLLIN)
     return bool(poll.poll(0))
+
+
+def reconnect_if_needed(pool: ConnectionPool[Any]) -> None:
+    """Let a pool that has given up connecting try again, if anybody waits for it."""
+    if pool.get_stats()["requests_waiting"]:
+        pool.check()
 
 
 def first_error(error: psycopg.Error) -> psycopg.Error:

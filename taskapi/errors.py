@@ -62,10 +62,16 @@ SENTENCES = {
 
 
 def register_errors(app: Flask) -> None:
-    """Answer every exception as JSON; what nothing here names is a defect, logged by Flask."""
+    """Answer every exception as JSON; what nothing here names is a defect, and logged."""
     app.register_error_handler(exceptions.InvalidInput, answer_invalid_input)
     app.register_error_handler(exceptions.TaskApiError, answer_exception)
     app.register_error_handler(HTTPException, answer_http_exception)
+    app.log_exception = log_defect  # type: ignore[method-assign]
+
+
+def log_defect(exc_info: Any) -> None:
+    """Log what is answered with 500; Flask's own words for it hold the path."""
+    logger.error("A defect", exc_info=exc_info)
 
 
 def answer_invalid_input(error: exceptions.InvalidInput) -> tuple[Response, int]:

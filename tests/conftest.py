@@ -54,8 +54,9 @@ def make_database(server_url: str) -> Iterator[MakeDatabase]:
 
     with psycopg.connect(make_conninfo(server_url), autocommit=True) as admin:
         yield make
-        for name in names:
-            admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+        if os.environ.get("TEST_DATABASE_URL"):  # one of our own goes with all its databases
+            for name in names:
+                admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 @pytest.fixture
@@ -119,7 +120,7 @@ def service(database_url: str, folder: Path) -> Iterator[Service]:
     yield service
     assert service.stop() == 0
     log = service.log.read_text()
-    assert "Traceback" not in log, log
+    assert '"exception":' not in log, log
 
 
 @pytest.fixture

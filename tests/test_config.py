@@ -39,6 +39,9 @@ BAD = [
     ("DB_STATEMENT_TIMEOUT", "0.0"),
     ("DB_STATEMENT_TIMEOUT", "nan"),
     ("DB_PREPARE", "maybe"),
+    ("HOST", "unix:run/taskapi.socket"),
+    ("HOST", "127.0.0.1/8"),
+    ("HOST", "[::1]"),
     ("PORT", "65536"),
     ("PORT", "http"),
     ("WEB_CONCURRENCY", "0"),
@@ -52,6 +55,10 @@ BAD = [
     ("CORS_ORIGINS", "https://app.example.com/"),
     ("CORS_ORIGINS", "https://a.example.com,*"),
     ("LOG_LEVEL", "loud"),
+    ("LOG_FORMAT", "xml"),
+    ("LOG_SUCCESSES", "1.5"),
+    ("LOG_SUCCESSES", "-0"),
+    ("LOG_SUCCESSES", "10%"),
     ("DOCS", "maybe"),
 ]
 
@@ -76,6 +83,7 @@ def test_the_defaults_are_the_contracts() -> None:
     assert (config.jwt_issuer, config.jwt_audience, config.jwt_jwks_url) == (None, None, None)
     assert config.trusted_proxies == 0
     assert (config.cors_origins, config.log_level) == ((), "info")
+    assert (config.log_format, config.log_successes) == ("auto", 1)
     assert config.docs
 
 

