@@ -10,7 +10,7 @@ DROPS := ban-drop-table,ban-drop-column,ban-drop-constraint,ban-drop-function
 DROPS := $(DROPS),require-lock-timeout,require-statement-timeout
 
 .DEFAULT_GOAL := help
-.PHONY: help run test audit test-external faults bench-isolation bench-pages bench-logging lint explain database-docs migrate clean
+.PHONY: help run test audit test-external test-browser test-clients fuzz faults bench-isolation bench-pages bench-logging lint explain database-docs openapi migrate clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile
@@ -23,8 +23,17 @@ test: $(INSTALLED) ## run all tests, then lint
 	@$(PY) -m pytest
 	@$(MAKE) --no-print-directory lint
 
-test-external: $(INSTALLED) ## run the tests that need nginx, pgbouncer, systemd, promtool, docker-compose, faketime
+test-external: $(INSTALLED) ## run the tests that need other programs: those that .ci/run names
 	@$(PY) -m pytest --no-cov tests/external tests/faults/external
+
+test-browser: $(INSTALLED) ## click through /docs in the chromium in the PATH
+	@$(PY) -m pytest --no-cov tests/external/test_docs_page.py
+
+test-clients: $(INSTALLED) ## make a TypeScript client from docs/openapi.json by node and npm, and try it
+	@$(PY) -m pytest --no-cov tests/external/test_typescript.py
+
+fuzz: $(INSTALLED) ## send the service 10,000 requests that its document allows and forbids
+	@PYTHONPATH=deploy/local exec $(PY) -m tests.fuzz
 
 faults: $(INSTALLED) ## break things for half an hour, and renew the table in docs/faults.md
 	@FAULTS=long $(PY) -m pytest --no-cov tests/faults tests/faults/external
@@ -41,7 +50,7 @@ bench-logging: $(INSTALLED) ## measure what a line in the log and figures for Pr
 lint: $(INSTALLED) ## check style, format and types
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
-	@$(PY) -m mypy --strict taskapi wsgi.py gunicorn.conf.py deploy tests bench
+	@$(PY) -m mypy --strict taskapi wsgi.py gunicorn.conf.py deploy tests bench examples
 	@$(PY) -m sqlfluff lint --nocolor --disable-progress-bar sql migrations docs/recipes
 	@.venv/bin/squawk --exclude-path '*.rollback.sql' $(MIGRATIONS)
 	@.venv/bin/squawk --exclude $(DROPS) migrations/*.rollback.sql docs/recipes/*.rollback.sql
@@ -52,6 +61,9 @@ explain: $(INSTALLED) ## print the plan of each statement on a filled database, 
 
 database-docs: $(INSTALLED) ## renew what docs/database.md has from a database: diagram and sizes
 	@PYTHONPATH=deploy/local exec $(PY) -m tests.database_docs
+
+openapi: $(INSTALLED) ## renew docs/openapi.json, the copy of /openapi.json
+	@$(PY) -m tests.openapi
 
 # On its own, for it asks an advisory service and would fail without the Internet.
 audit: $(INSTALLED) ## look the pinned packages up in PyPI's advisories

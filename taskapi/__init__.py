@@ -6,9 +6,6 @@ from flask import Flask
 from flask_cors import CORS
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-__version__ = "0.1.0"
-
-# The modules below take it from here.
 from taskapi.config import Config
 from taskapi.db import Database
 from taskapi.errors import register_errors
@@ -17,7 +14,7 @@ from taskapi.json_provider import BareResponse, OrjsonProvider
 from taskapi.key_set import KeySet
 from taskapi.logs import configure_logging, register_request_log
 from taskapi.metrics import register_metrics
-from taskapi.views import auth, health, metrics, tasks
+from taskapi.views import auth, health, index, metrics, tasks
 
 
 def create_app(config: Config) -> Flask:
@@ -55,6 +52,11 @@ def create_app(config: Config) -> Flask:
             ],
             max_age=600,
         )
-    for blueprint in (auth.bp, tasks.bp, health.bp, metrics.bp):
+    for blueprint in (auth.bp, tasks.bp, health.bp, metrics.bp, index.bp):
         app.register_blueprint(blueprint)
+    if config.docs:
+        # Its packages aren't loaded where nobody reads it.
+        from taskapi.views import docs  # noqa: PLC0415
+
+        app.register_blueprint(docs.bp)
     return app

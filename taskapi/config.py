@@ -45,6 +45,7 @@ class Config:
     log_level: str
     log_format: str
     log_successes: float
+    docs: bool
 
 
 def current() -> Config:
@@ -80,6 +81,7 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         log_level=_choice(environ, "LOG_LEVEL", "info", LOG_LEVELS),
         log_format=_choice(environ, "LOG_FORMAT", "auto", ("auto", "json", "text")),
         log_successes=_share(environ, "LOG_SUCCESSES", "1"),
+        docs=_choice(environ, "DOCS", "on", ("on", "off")) == "on",
     )
     if config.db_pool_min > config.db_pool_max:
         raise ConfigError(

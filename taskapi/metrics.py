@@ -23,9 +23,9 @@ from prometheus_client import (
     values,
 )
 
-from taskapi import __version__
 from taskapi.db import Database
 from taskapi.logs import route, seconds_since_start
+from taskapi.version import VERSION
 
 # Whoever makes up methods shall not make up time series.
 METHODS = {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"}
@@ -99,7 +99,7 @@ class Metrics:
             multiprocess_mode="livemax",
             registry=registry,
         )
-        build.labels(__version__, platform.python_version()).set(1)
+        build.labels(VERSION, platform.python_version()).set(1)
 
     def watch_pool(self) -> None:
         """Keep the pool's gauges up to date, from now on, in a thread."""

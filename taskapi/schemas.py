@@ -108,6 +108,13 @@ def _length(low: int, high: int) -> validate.Length:
     return validate.Length(low, high, error=f"Must have {low} to {high} characters")
 
 
+# What the API's document says of a member is in its metadata.
+TITLE = {
+    "description": "Stored without the white space at its ends, and counted so.",
+    "examples": ["Buy milk"],
+}
+
+
 class BodySchema(Schema):
     """A JSON object or a query, of which members that aren't named are ignored."""
 
@@ -126,63 +133,97 @@ class ProviderClaimsSchema(BodySchema):
                 r"[^@\s]+@[^@\s]+\Z", error="Must be an email address with one @ and no white space"
             ),
         ],
+        metadata={
+            "description": "Compared without regard to case, stored as written.",
+            "examples": ["ann@example.com"],
+        },
     )
 
 
 class SignupSchema(ProviderClaimsSchema):
     """The body of POST /api/auth/signup."""
 
-    password = Text(required=True, validate=_length(8, 128))
+    password = Text(
+        required=True,
+        validate=_length(8, 128),
+        metadata={
+            "description": "Any characters; only an Argon2id hash of it is kept.",
+            "examples": ["a long password"],
+        },
+    )
 
 
 class LoginSchema(BodySchema):
     """The body of POST /api/auth/login: what no account can have is wrong, not malformed."""
 
-    email = StoredText(required=True)
-    password = Text(required=True)
+    email = StoredText(required=True, metadata={"examples": ["ann@example.com"]})
+    password = Text(required=True, metadata={"examples": ["a long password"]})
 
 
 class UpdateTaskSchema(BodySchema):
     """The body of PUT /api/{user_id}/tasks/{id}."""
 
-    title = Title(required=True, validate=_length(1, 500))
+    title = Title(required=True, validate=_length(1, 500), metadata=TITLE)
     description = StoredText(
         allow_none=True,
         validate=validate.Length(max=10_000, error="Must have at most 10000 characters"),
+        metadata={
+            "description": "Left out: none in a new task, unchanged in one that is there. "
+            "Null: none. An empty string is a description.",
+            "examples": ["two litres"],
+        },
     )
 
 
 class CreateTaskSchema(UpdateTaskSchema):
     """The body of POST /api/{user_id}/tasks."""
 
-    completed = Flag(load_default=False)
+    completed = Flag(load_default=False, metadata={"description": "Left out: false."})
 
 
 class PatchTaskSchema(UpdateTaskSchema):
     """The body of PATCH /api/{user_id}/tasks/{id}: what null would remove but can't is refused."""
 
-    title = Title(validate=_length(1, 500))
-    completed = Flag()
+    title = Title(validate=_length(1, 500), metadata=TITLE)
+    completed = Flag(metadata={"description": "Left out: unchanged."})
 
 
 class CompleteTaskSchema(BodySchema):
     """The body of PATCH /api/{user_id}/tasks/{id}/complete, where there is one."""
 
-    completed = Flag(required=True)
+    completed = Flag(required=True, metadata={"description": "What it shall be."})
 
 
 class ListTasksSchema(BodySchema):
     """The query of GET /api/{user_id}/tasks."""
 
-    limit = QueryInteger(1, 1000, load_default=1000)
-    cursor = Text(load_default=None)
-    completed = QueryFlag(load_default=None)
-    q = StoredText(load_default=None, validate=_length(1, 100))
+    limit = QueryInteger(
+        1, 1000, load_default=1000, metadata={"description": "How many tasks a page has at most."}
+    )
+    cursor = Text(
+        load_default=None,
+        metadata={
+            "description": "Where the page begins. Don't make one up: follow the `Link` of the "
+            "page before as it is. It is good for this list, filters and order only."
+        },
+    )
+    completed = QueryFlag(
+        load_default=None, metadata={"description": "Only tasks that are, or aren't, completed."}
+    )
+    q = StoredText(
+        load_default=None,
+        validate=_length(1, 100),
+        metadata={
+            "description": "Only tasks whose title or description holds this text, without regard "
+            "to case. Each character means itself.",
+        },
+    )
     sort = Text(
         load_default="-created_at",
         validate=validate.OneOf(
             ["-created_at", "created_at"], error="Must be -created_at or created_at"
         ),
+        metadata={"description": "Newest first (`-created_at`) or oldest first."},
     )
 
 

@@ -59,6 +59,7 @@ BAD = [
     ("LOG_SUCCESSES", "1.5"),
     ("LOG_SUCCESSES", "-0"),
     ("LOG_SUCCESSES", "10%"),
+    ("DOCS", "maybe"),
 ]
 
 
@@ -83,6 +84,7 @@ def test_the_defaults_are_the_contracts() -> None:
     assert config.trusted_proxies == 0
     assert (config.cors_origins, config.log_level) == ((), "info")
     assert (config.log_format, config.log_successes) == ("auto", 1)
+    assert config.docs
 
 
 def test_secrets_are_separated_by_commas() -> None:

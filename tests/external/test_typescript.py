@@ -1,0 +1,31 @@
+"""A TypeScript client, made from the document, compiles and takes the tour."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+from tests.openapi import COPY
+from tests.service import Service
+
+SOURCE = Path(__file__).parent / "typescript"
+
+
+def run(folder: Path, *command: str) -> str:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_a_generated_client_compiles_and_takes_the_tour(tmp_path: Path, service: Service) -> None:
+    for name in ("package.json", "package-lock.json", "tour.ts"):
+        shutil.copy(SOURCE / name, tmp_path)
+    run(tmp_path, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+    generated = tmp_path / "generated" / "taskapi.d.ts"
+    run(tmp_path, "npx", "--no", "--", "openapi-typescript", str(COPY), "--output", str(generated))
+    options = ["--strict", "--target", "es2022", "--module", "nodenext", "--lib", "es2022,dom"]
+    run(tmp_path, "npx", "--no", "--", "tsc", *options, "tour.ts")
+    printed = run(tmp_path, "node", "tour.js", service.url)
+    assert json.loads(printed) == [["Buy milk"], None, 204, 404]

@@ -1,0 +1,63 @@
+"""What the fuzzer must know of a running service: who is logged in, and from where a call comes."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import schemathesis
+from schemathesis import Case, HookContext, Response
+from schemathesis.core.failures import Failure
+from schemathesis.openapi.checks import RejectedPositiveData
+
+USER_ID = os.environ["FUZZ_USER_ID"]
+REQUESTS = Path(os.environ["FUZZ_REQUESTS"])
+
+# Faults of valid data: a cursor must come from a Link, and a key can be used for one task only.
+BEYOND_A_SCHEMA = (["query", "cursor"], ["header", "idempotency-key"])
+
+# The queries of the last page's Link and its list, for cursors can't be made up.
+NEXT: dict[str, str] = {}
+
+# So that logins go on after the first 20 failures: another client every 60 logins.
+LOGINS: Iterator[int] = itertools.count()
+
+
+@schemathesis.hook
+def before_call(context: HookContext, case: Case[Any], kwargs: dict[str, Any]) -> None:
+    """Speak of the user whose token it is where the fuzzer has made up a valid id."""
+    meta = case.meta
+    if case.operation.path == "/api/auth/login":
+        client = next(LOGINS) // 60
+        case.headers["X-Forwarded-For"] = f"10.0.{client // 250}.{client % 250 + 1}"
+    elif (
+        "user_id" in case.path_parameters and meta is not None and meta.generation.mode.is_positive
+    ):
+        case.path_parameters["user_id"] = USER_ID
+        if NEXT and case.query.get("cursor"):
+            case.query.clear()
+            case.query.update(NEXT)
+
+
+@schemathesis.hook
+def after_call(context: HookContext, case: Case[Any], response: Response) -> None:
+    """Note what was asked, and what came."""
+    with REQUESTS.open("a") as file:
+        file.write(f"{case.method} {case.operation.path} {response.status_code}\n")
+    for link in response.headers.get("link", []):
+        NEXT.clear()
+        NEXT.update(parse_qsl(urlsplit(link[1:].partition(">")[0]).query))
+
+
+@schemathesis.hook
+def filter_failure(
+    context: HookContext, failure: Failure, case: Case[Any], response: Response
+) -> bool:
+    """Pass over a 422 for what no schema can say, and for nothing else."""
+    if not isinstance(failure, RejectedPositiveData) or response.status_code != 422:
+        return True
+    return not all(fault["loc"] in BEYOND_A_SCHEMA for fault in response.json()["detail"])
