@@ -90,5 +90,5 @@ def assert_users_are_kept_apart(service: Service, dba: psycopg.Connection) -> No
             dba.execute("SELECT 1 FROM tasks WHERE id = %s FOR UPDATE", [bobs[0]["id"]])
             assert_error(bob.request("DELETE", f"/{bobs[0]['id']}"), 503)
             each_sees_their_own()
-    # What refused the row that was meant for another; only a policy has neither table nor constraint.
+    # The policy's refusal of the row that was meant for another
     assert "InsufficientPrivilege 42501" in service.log.read_text()
