@@ -16,7 +16,7 @@ from tests.service import Service, migrate, wait_until
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/api", "/api/", "/nope", "/api/auth", "/api/auth/logout", "/api//tasks"],
+    ["/api", "/api/", "/nope", "/api/auth", "/api/auth/logout", "/api//tasks"],
 )
 def test_an_unknown_route_is_not_found(client: httpx.Client, service: Service, path: str) -> None:
     response = client.get(service.url + path)
