@@ -5,8 +5,8 @@ on this machine; each way in turn, in an order that changes. The lines are writt
 the figures are kept in shared files, as under gunicorn. Processor time of the thread that serves is
 what says most on a busy machine; the time that passes has the database's in it.
 
-On two cores with a load of 17 a line added 18 % of processor time to a read, of which 5 % are left
-where LOG_LEVEL or LOG_SUCCESSES leaves it out, and the figures added 5 %.
+On two idle cores a read took 469 µs of processor time. A line added 90 µs, 19 %, of which 22 are
+left where LOG_LEVEL leaves it out, for the request's id and clock; the figures added 27 µs, 6 %.
 """
 
 from __future__ import annotations
