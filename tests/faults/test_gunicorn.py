@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import random
 
-from tests.conftest import MakeDatabase, MakeService
+from tests.conftest import MakeService
 from tests.faults.load import Load
 from tests.faults.report import choose, conclude
 from tests.faults.workers import is_alive, reload_workers, workers_of
-from tests.service import migrate, wait_until
+from tests.service import wait_until
 
 
-def test_reloads(make_database: MakeDatabase, make_service: MakeService) -> None:
+def test_reloads(own_url: str, make_service: MakeService) -> None:
     """A client may meet a connection that is just being closed, as HTTP has it; no more."""
-    url = make_database()
-    migrate(url)
-    service = make_service(DATABASE_URL=url)
+    service = make_service(DATABASE_URL=own_url)
     service.start()
     load = Load(service)
     rounds = choose(2, 10)
@@ -23,15 +21,13 @@ def test_reloads(make_database: MakeDatabase, make_service: MakeService) -> None
         for _ in range(rounds):
             reload_workers(service)
             load.wait_for_success()
-    conclude(load, url, "1a. gunicorn reloaded with HUP, no proxy", rounds)
+    conclude(load, own_url, "1a. gunicorn reloaded with HUP, no proxy", rounds)
     assert set(load.failures) <= {0}
 
 
-def test_workers_that_are_killed(make_database: MakeDatabase, make_service: MakeService) -> None:
+def test_workers_that_are_killed(own_url: str, make_service: MakeService) -> None:
     """The other worker goes on, and gunicorn starts a new one."""
-    url = make_database()
-    migrate(url)
-    service = make_service(DATABASE_URL=url)
+    service = make_service(DATABASE_URL=own_url)
     service.start()
     load = Load(service)
     rounds = choose(3, 20)
@@ -43,4 +39,4 @@ def test_workers_that_are_killed(make_database: MakeDatabase, make_service: Make
             wait_until("the worker's end", lambda victim=victim: not is_alive(victim))  # type: ignore[misc]
             wait_until("a new worker", lambda: len(workers_of(service)) == 2)
             load.wait_for_success()
-    conclude(load, url, "1b. gunicorn worker killed with SIGKILL, no proxy", rounds)
+    conclude(load, own_url, "1b. gunicorn worker killed with SIGKILL, no proxy", rounds)

@@ -6,11 +6,10 @@ import time
 
 import psycopg
 
-from tests.conftest import MakeDatabase, MakeService
+from tests.conftest import MakeService
 from tests.faults.load import Load
 from tests.faults.report import choose, conclude
 from tests.faults.workers import memory_of
-from tests.service import migrate
 
 
 def count_connections(dba: psycopg.Connection) -> int:
@@ -22,15 +21,13 @@ def count_connections(dba: psycopg.Connection) -> int:
     return int(row[0])
 
 
-def test_a_soak(make_database: MakeDatabase, make_service: MakeService) -> None:
+def test_a_soak(own_url: str, make_service: MakeService) -> None:
     """Memory and connections at the end are what they were once all had been in use."""
-    url = make_database()
-    migrate(url)
-    service = make_service(DATABASE_URL=url)
+    service = make_service(DATABASE_URL=own_url)
     service.start()
     load = Load(service)
     seconds = choose(10, 600)
-    with psycopg.connect(url, autocommit=True) as dba, load.running():
+    with psycopg.connect(own_url, autocommit=True) as dba, load.running():
         began = time.monotonic()
         # Code and plans are loaded, and all connections that this load needs are made.
         time.sleep(seconds / 10)
@@ -43,7 +40,7 @@ def test_a_soak(make_database: MakeDatabase, make_service: MakeService) -> None:
         f"{seconds} s at {rate:.0f} requests a second; from the first tenth to the end memory "
         f"{before[0]:.1f} → {after[0]:.1f} MiB, connections {before[1]} → {after[1]}"
     )
-    conclude(load, url, "6. Soak", 1, notes)
+    conclude(load, own_url, "6. Soak", 1, notes)
     assert after[0] < 1.5 * before[0]
     # Two workers of eight threads each.
     assert after[1] <= 16

@@ -15,26 +15,19 @@ import pytest
 from psutil import Process
 
 from tests.accounts import Account
-from tests.conftest import MakeDatabase, MakeService
+from tests.conftest import MakeService
 from tests.external.nginx import Nginx
 from tests.faults.load import Load
 from tests.faults.report import choose, conclude
 from tests.faults.workers import is_alive, reload_workers, workers_of
-from tests.service import PATIENCE, Service, migrate, wait_until
+from tests.service import PATIENCE, Service, wait_until
 
 SLOW_CLIENTS = 200
 
 
 @pytest.fixture
-def url(make_database: MakeDatabase) -> str:
-    url = make_database()
-    migrate(url)
-    return url
-
-
-@pytest.fixture
-def services(url: str, make_service: MakeService) -> list[Service]:
-    services = [make_service(DATABASE_URL=url, TRUSTED_PROXIES="1") for _ in range(2)]
+def services(own_url: str, make_service: MakeService) -> list[Service]:
+    services = [make_service(DATABASE_URL=own_url, TRUSTED_PROXIES="1") for _ in range(2)]
     for service in services:
         service.start()
     return services
@@ -51,18 +44,18 @@ def load(services: list[Service], nginx: Nginx) -> Load:
     return Load(*services, connect=nginx.client)
 
 
-def test_reloads(url: str, services: list[Service], load: Load) -> None:
+def test_reloads(own_url: str, services: list[Service], load: Load) -> None:
     rounds = choose(2, 10)
     with load.running():
         for _ in range(rounds):
             for service in services:
                 reload_workers(service)
             load.wait_for_success()
-    conclude(load, url, "1c. Both gunicorns behind nginx reloaded with HUP", rounds)
+    conclude(load, own_url, "1c. Both gunicorns behind nginx reloaded with HUP", rounds)
     assert not load.failures
 
 
-def test_a_rolling_restart(url: str, services: list[Service], load: Load) -> None:
+def test_a_rolling_restart(own_url: str, services: list[Service], load: Load) -> None:
     rounds = choose(2, 10)
     with load.running():
         for _ in range(rounds):
@@ -71,11 +64,11 @@ def test_a_rolling_restart(url: str, services: list[Service], load: Load) -> Non
                 load.wait_for_success()
                 service.start()
             load.wait_for_success()
-    conclude(load, url, "1d. Rolling restart of two gunicorns behind nginx", rounds)
+    conclude(load, own_url, "1d. Rolling restart of two gunicorns behind nginx", rounds)
     assert not load.failures
 
 
-def test_workers_that_are_killed(url: str, services: list[Service], load: Load) -> None:
+def test_workers_that_are_killed(own_url: str, services: list[Service], load: Load) -> None:
     """What only reads nginx repeats; a write that may have been done it leaves to the client."""
     rounds = choose(3, 20)
     chance = random.Random(rounds)
@@ -85,7 +78,7 @@ def test_workers_that_are_killed(url: str, services: list[Service], load: Load) 
             victim = chance.choice(workers_of(service))
             kill_worker(service, victim)
             load.wait_for_success()
-    conclude(load, url, "1e. gunicorn worker killed with SIGKILL behind nginx", rounds)
+    conclude(load, own_url, "1e. gunicorn worker killed with SIGKILL behind nginx", rounds)
 
 
 def kill_worker(service: Service, victim: Process) -> None:
@@ -138,7 +131,7 @@ def slow_clients(nginx: Nginx, account: Account, count: int) -> Iterator[list[in
             connection.close()
 
 
-def test_slow_clients(url: str, nginx: Nginx, load: Load) -> None:
+def test_slow_clients(own_url: str, nginx: Nginx, load: Load) -> None:
     """More of them than gunicorn has threads: others are served as before."""
     seconds = choose(4, 30)
     with load.running():
@@ -154,7 +147,7 @@ def test_slow_clients(url: str, nginx: Nginx, load: Load) -> None:
         f"{1000 * after:.1f} ms after: {during / without:.2f} times"
     )
     scenario = f"5. {SLOW_CLIENTS} clients that send a byte a second, behind nginx"
-    conclude(load, url, scenario, 1, notes)
+    conclude(load, own_url, scenario, 1, notes)
     assert not load.failures
     # Generous: with gunicorn's threads taken there would be no answer at all.
     assert during < 5 * without
