@@ -59,9 +59,7 @@ class Dataset:
             check=True,
         )
         apply_migrations(self.url)
-        self._conn = psycopg.connect(
-            self.url, autocommit=True, cursor_factory=psycopg.ClientCursor
-        )
+        self._conn = psycopg.connect(self.url, autocommit=True, cursor_factory=psycopg.ClientCursor)
         self.run("fill", tasks=self.tasks, password_hash=hash_password(PASSWORD))
         self.settle()
 

@@ -228,7 +228,9 @@ class Target:
                 case "put" | "toggle":
                     path, token = self._list_path(WRITER), self.token(WRITER)
                     end = "/complete" if kind == "toggle" else ""
-                    for id, _, completed in self.dataset.run("list_states", user_id=user_id(WRITER)):
+                    for id, _, completed in self.dataset.run(
+                        "list_states", user_id=user_id(WRITER)
+                    ):
                         rows.append((kind, f"{path}/{id}{end}", token, id, str(completed).lower()))
                 case "login":
                     for user in range(FIRST_OF_20, min(self.dataset.users, LOGINS) + 1):
@@ -284,9 +286,7 @@ class Target:
         path.write_text("".join("\x1f".join(row) + "\x1e" for row in rows))
         return path
 
-    def _judge(
-        self, request: Request, run: str, connections: int, outcome: dict[str, Any]
-    ) -> None:
+    def _judge(self, request: Request, run: str, connections: int, outcome: dict[str, Any]) -> None:
         """Raise BenchError unless all answers were right and the database holds what they said."""
         where = f"{self.system.name}, {request.title}, {connections} connections"
         answered = outcome["right"] + outcome["wrong"] + sum(outcome["refused"].values())
