@@ -11,6 +11,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
@@ -20,8 +21,10 @@ sys.path[:0] = [str(ROOT), str(ROOT / "deploy" / "local")]
 
 from embedded_postgres import EmbeddedPostgresError  # noqa: E402
 from load import REQUESTS  # noqa: E402
-from parts import PARTS, Bench, Options  # noqa: E402
-from report import Results, render  # noqa: E402
+from machine import describe_machine, describe_versions  # noqa: E402
+from parts import PARTS  # noqa: E402
+from report import TABLES, Results, write_page  # noqa: E402
+from rounds import Bench, Options  # noqa: E402
 from systems import KINDS, BenchError, checkout  # noqa: E402
 
 
@@ -33,13 +36,22 @@ def main() -> int:
         print("bench: wrk, which makes the load, is missing: apt install wrk", file=sys.stderr)
         return 1
     results = Results.load()
+    origin = {
+        "made_at": time.strftime("%Y-%m-%d %H:%M", time.gmtime()),
+        "machine": describe_machine(),
+        "versions": describe_versions(),
+        "rounds": options.rounds,
+        "seconds": options.seconds,
+        "logs": options.logs,
+    }
     try:
         with tempfile.TemporaryDirectory(prefix="taskapi-bench-") as folder, ExitStack() as stack:
-            bench = stack.enter_context(Bench(options, Path(folder)))
+            seconds = sum(PARTS[name].estimate(options) for name in options.parts)
+            bench = stack.enter_context(Bench(options, Path(folder), seconds))
             for name in options.parts:
-                results.add(name, PARTS[name].measure(bench), options)
+                results.parts[name] = {**origin, **PARTS[name].measure(bench)}
                 bench.progress.clear()
-                print(render(name, results), flush=True)
+                print(TABLES[name](results.parts[name]), flush=True)
     except (BenchError, EmbeddedPostgresError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
@@ -47,6 +59,7 @@ def main() -> int:
         return 130
     if options.save:
         results.save()
+        write_page(results)
     return 0
 
 

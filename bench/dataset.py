@@ -12,7 +12,7 @@ from uuid import UUID
 
 import psycopg
 from embedded_postgres import find_programs
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 
 from taskapi.migrations import apply_migrations
 from taskapi.passwords import hash_password
@@ -53,11 +53,9 @@ class Dataset:
 
     def make(self) -> None:
         """Create it by taskapi's migrations, and fill it."""
-        server = conninfo_to_dict(self._server_url)
-        subprocess.run(
-            [find_programs() / "createdb", "--maintenance-db", make_conninfo(**server), self.name],
-            check=True,
-        )
+        server = make_conninfo(self._server_url)
+        createdb = find_programs() / "createdb"
+        subprocess.run([createdb, "--maintenance-db", server, self.name], check=True)
         apply_migrations(self.url)
         self._conn = psycopg.connect(self.url, autocommit=True, cursor_factory=psycopg.ClientCursor)
         self.run("fill", tasks=self.tasks, password_hash=hash_password(PASSWORD))
@@ -81,6 +79,14 @@ class Dataset:
         assert self._conn is not None
         cursor = self._conn.execute(statement.encode(), params)
         return cursor.fetchall() if cursor.description else []
+
+    def count_rows(self, statements: str) -> int:
+        """Run statements as one transaction and return how many rows the last one had."""
+        assert self._conn is not None
+        cursor = self._conn.execute(statements.encode())
+        while cursor.nextset():
+            pass
+        return cursor.rowcount
 
     def owner(self, task: int) -> int:
         """Return the number of the user who has the task with this number."""

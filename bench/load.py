@@ -108,12 +108,12 @@ class Target:
         dataset: Dataset,
         postgres_pid: int,
         folder: Path,
-        audience: Audience | None = None,
+        audience: Audience,
     ) -> None:
         self.system = system
         self.dataset = dataset
         self._postgres_pid = postgres_pid
-        self._audience = audience or Audience()
+        self._audience = audience
         self._folder = folder / f"{system.name}-{system.port}"
         self._folder.mkdir()
         self._tokens: dict[int, str] = {}

@@ -1,188 +1,33 @@
-"""The parts of the bench: what each measures, and how long that takes."""
+"""The parts of the bench."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, NamedTuple, Self
+from collections.abc import Callable
+from typing import NamedTuple
 
-from dataset import Dataset
-from embedded_postgres import EmbeddedPostgres
-from load import Audience, Measurement, Request, Target
-from systems import Kind, Settings, System, running
-from tqdm import tqdm
-
-Row = dict[str, Any]
-
-# Seconds that a measurement takes beside the load: wrk's start, the comparison with the database.
-OVERHEAD = 0.8
-WARM_UP = 1
-WARM_UP_CONNECTIONS = 16
-TASKS = 10_000
-# All systems' pools and pgbench at once; PostgreSQL's own default is 100.
-MAX_CONNECTIONS = "400"
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the command line asks for."""
-
-    parts: list[str]
-    kinds: list[Kind]
-    requests: list[Request]
-    connections: list[int]
-    rounds: int
-    seconds: int
-    logs: bool
-    save: bool
-
-
-class Bench:
-    """One PostgreSQL with the usual database, and how far the run is."""
-
-    def __init__(self, options: Options, folder: Path) -> None:
-        self.options = options
-        self.folder = folder
-        self.settings = Settings(logs=options.logs)
-        self.postgres = EmbeddedPostgres(
-            folder / "postgres", settings={"max_connections": MAX_CONNECTIONS}
-        )
-        self._stack = ExitStack()
-        self._estimate = sum(PARTS[name].estimate(options) for name in options.parts)
-
-    def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            self.progress: tqdm[Any] = stack.enter_context(
-                tqdm(
-                    total=round(self._estimate),
-                    bar_format="{percentage:3.0f} % |{bar:30}| {elapsed} of {desc}",
-                    dynamic_ncols=True,
-                    leave=False,
-                )
-            )
-            stack.enter_context(self.postgres)
-            self.dataset = self.make_dataset("bench", TASKS, stack)
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._stack.close()
-
-    def make_dataset(self, name: str, tasks: int, stack: ExitStack) -> Dataset:
-        """Return a filled database of this server."""
-        dataset = Dataset(self.postgres.url, name, tasks)
-        stack.callback(dataset.close)
-        dataset.make()
-        return dataset
-
-    def make_system(self, kind: Kind, database: Dataset | None = None, **more: Any) -> System:
-        """Return a system on the usual database, or on another one; it isn't started."""
-        name = more.get("name") or kind.name
-        settings = more.pop("settings", self.settings)
-        url = (database or self.dataset).url
-        return System(kind, url, self.folder / f"{name}.log", settings, **more)
-
-    def make_target(
-        self, system: System, database: Dataset | None = None, audience: Audience | None = None
-    ) -> Target:
-        """Return a running system with what it is asked for."""
-        dataset = database or self.dataset
-        return Target(system, dataset, self.postgres.pid, self.folder, audience)
-
-    @contextmanager
-    def step(self, what: str, seconds: float) -> Iterator[None]:
-        """Show what is being done, and that it will have taken so many seconds of the estimate."""
-        self.progress.set_description_str(what)
-        yield
-        # An estimate that was too short must not show more than all.
-        self.progress.update(min(seconds, self.progress.total - self.progress.n))
-
-    def measure_in_turn(
-        self, targets: Sequence[Target], request: Request, connections: Sequence[int]
-    ) -> list[Row]:
-        """Measure each system in each round, so that what disturbs the machine hits all alike."""
-        options = self.options
-        rows = []
-        for target in targets:
-            with self.step(f"{request.title}: {target.system.name} warms up", WARM_UP + OVERHEAD):
-                target.measure(request, WARM_UP_CONNECTIONS, WARM_UP)
-        for number in connections:
-            rounds: dict[str, list[Measurement]] = {target.system.name: [] for target in targets}
-            for turn in range(options.rounds):
-                first = turn % len(targets)
-                for target in [*targets[first:], *targets[:first]]:
-                    name = target.system.name
-                    what = f"{request.title}, {number} connections, round {turn + 1}: {name}"
-                    with self.step(what, options.seconds + OVERHEAD):
-                        rounds[name].append(target.measure(request, number, options.seconds))
-            rows += [
-                {
-                    "system": name,
-                    "request": request.name,
-                    "connections": number,
-                    "rounds": [asdict(measurement) for measurement in measurements],
-                }
-                for name, measurements in rounds.items()
-            ]
-        return rows
-
-
-def estimate_turns(options: Options, targets: int, requests: int, connections: int) -> float:
-    """Return about how many seconds measure_in_turn takes for so many of each."""
-    rounds = connections * options.rounds * (options.seconds + OVERHEAD)
-    return targets * requests * (WARM_UP + OVERHEAD + rounds)
-
-
-def measure_comparison(bench: Bench) -> Row:
-    """Measure each request at each system; an empty one answers as many bytes as taskapi would."""
-    options = bench.options
-    full = [bench.make_system(kind) for kind in options.kinds if not kind.is_empty]
-    empty = [kind for kind in options.kinds if kind.is_empty]
-    rows = []
-    with running(*full), ExitStack() as stack:
-        targets = [stack.enter_context(closing_target(bench, system)) for system in full]
-        for request in options.requests:
-            # Nobody's constant checks a password.
-            kinds = [] if request.name == "login" else empty
-            size = str(bench.dataset.answer_bytes(request.tasks))
-            constants = [bench.make_system(kind, BODY_BYTES=size) for kind in kinds]
-            with running(*constants), ExitStack() as inner:
-                others = [inner.enter_context(closing_target(bench, each)) for each in constants]
-                rows += bench.measure_in_turn([*targets, *others], request, options.connections)
-    return {"rows": rows}
-
-
-def estimate_comparison(options: Options) -> float:
-    """Return about how many seconds measure_comparison takes."""
-    total = 0.0
-    for request in options.requests:
-        systems = [k for k in options.kinds if not (k.is_empty and request.name == "login")]
-        total += estimate_turns(options, len(systems), 1, len(options.connections))
-    return total
-
-
-@contextmanager
-def closing_target(bench: Bench, system: System) -> Iterator[Target]:
-    """Lend a target of the usual database."""
-    target = bench.make_target(system)
-    try:
-        yield target
-    finally:
-        target.close()
+import comparison
+import floor
+import lifetimes
+from rounds import Bench, Options, Row
 
 
 class Part(NamedTuple):
-    """A part of the bench."""
+    """What measures a part, and about how many seconds that takes."""
 
     measure: Callable[[Bench], Row]
-    # Seconds, about.
     estimate: Callable[[Options], float]
     is_long: bool = False
 
 
 PARTS = {
-    "comparison": Part(measure_comparison, estimate_comparison),
+    "stacks": Part(comparison.measure_stacks, comparison.estimate_stacks),
+    "floor": Part(floor.measure_floor, floor.estimate_floor),
+    "workers": Part(comparison.measure_workers, comparison.estimate_workers),
+    "pool": Part(lifetimes.measure_pool, lifetimes.estimate_pool),
+    "starts": Part(lifetimes.measure_starts, lifetimes.estimate_starts),
+    "memory": Part(lifetimes.measure_memory, lifetimes.estimate_memory),
+    "checks": Part(comparison.measure_checks, comparison.estimate_checks),
+    "million": Part(lifetimes.measure_million, lifetimes.estimate_million, is_long=True),
+    "growth": Part(comparison.measure_growth, comparison.estimate_growth, is_long=True),
+    "idle": Part(lifetimes.measure_idle, lifetimes.estimate_idle, is_long=True),
 }

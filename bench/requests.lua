@@ -110,7 +110,7 @@ next_request.mix = function() return next_request[MIX[sent % #MIX + 1]]() end
 
 local function settle(key)
    local owed = due[key] or 0
-   due[key] = owed - 1
+   due[key] = owed > 1 and owed - 1 or nil
    return owed > 0
 end
 

@@ -71,14 +71,9 @@ def _fastapi(settings: Settings, host: str, port: int) -> list[str]:
     return ["-m", "uvicorn", *app, *served_by, *address]
 
 
-def _django(settings: Settings, host: str, port: int) -> list[str]:
-    return [
-        *("-m", "gunicorn", "--chdir", "bench/peers/django_rest", "--bind", f"{host}:{port}"),
-        *("--worker-class", "gthread", "--workers", str(settings.workers)),
-        *("--threads", str(settings.threads), "--keep-alive", "75"),
-        *(("--access-logfile", "-") if settings.logs else ()),
-        "config.wsgi:application",
-    ]
+def _django(settings: Settings, _host: str, _port: int) -> list[str]:
+    log = ["--access-logfile", "-"] if settings.logs else []
+    return ["-m", "gunicorn", "--config", "bench/peers/django_rest/gunicorn.conf.py", *log]
 
 
 def _empty(module: str) -> Callable[[Settings, str, int], list[str]]:
