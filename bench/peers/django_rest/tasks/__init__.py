@@ -1,0 +1,1 @@
+"""The task routes as the users of Django REST Framework write them."""

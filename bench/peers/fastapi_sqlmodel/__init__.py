@@ -1,0 +1,1 @@
+"""The task routes as FastAPI's users write them: SQLModel, asyncpg, uvicorn."""
