@@ -190,22 +190,22 @@ class Database:
         when this is the worker's last thread and the others have got nowhere for a while.
         """
         started = time.monotonic()
-        with self._place(), self._lend(started) as conn:
-            yield conn
-            self._is_stuck = False
-
-    @contextmanager
-    def _place(self) -> Iterator[None]:
         if not self._places.acquire(timeout=0 if self._is_stuck else min(STALL, self._timeout)):
             self._is_stuck = True
             raise DatabaseUnavailable("all threads but one wait for it")
         try:
-            yield
+            conn = self._borrow(started)
+            self._lent.add(conn)
+            try:
+                yield conn
+                self._is_stuck = False
+            finally:
+                self._lent.discard(conn)
+                self._pool.putconn(conn)
         finally:
             self._places.release()
 
-    @contextmanager
-    def _lend(self, started: float) -> Iterator[Connection]:
+    def _borrow(self, started: float) -> Connection:
         try:
             while True:
                 try:
@@ -213,18 +213,12 @@ class Database:
                 except psycopg.OperationalError as error:
                     raise DatabaseUnavailable(describe(error)) from error
                 if not conn.is_stale():
-                    break
+                    return conn
                 self.usage.lost += 1
                 conn.close()
                 self._pool.putconn(conn)
         finally:
             self.usage.waited += time.monotonic() - started
-        self._lent.add(conn)
-        try:
-            yield conn
-        finally:
-            self._lent.discard(conn)
-            self._pool.putconn(conn)
 
 
 class Actor:
@@ -280,4 +274,3 @@ def current() -> Database:
     """Return the database of the application that serves this request."""
     database: Database = current_app.extensions["taskapi.database"]
     return database
-

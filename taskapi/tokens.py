@@ -35,6 +35,13 @@ class Identity(NamedTuple):
     provider_email: str | None
 
 
+class Names(NamedTuple):
+    """Who must have issued a token, and for whom; None for anybody, and for nobody."""
+
+    issuer: str | None
+    audience: str | None
+
+
 def issue_token(user: User) -> str:
     """Return a token for the user that is good for JWT_EXPIRES_SECONDS."""
     settings = config.current()
@@ -60,6 +67,7 @@ def verify_token(token: str) -> Identity:
     wrong with it.
     """
     settings = config.current()
+    names = Names(settings.jwt_issuer, settings.jwt_audience)
     provider = key_set.current()
     try:
         if provider is not None:
@@ -67,13 +75,10 @@ def verify_token(token: str) -> Identity:
             # What the header claims only chooses between the keys, each for one algorithm.
             if header.get("alg") in key_set.ALGORITHMS:
                 key = provider.find(header.get("kid", ""))
-                issuer, audience = settings.jwt_issuer, settings.jwt_audience
-                claims = _decode(token, key, key.algorithm_name, issuer, audience, CLOCK_SKEW)
+                claims = _decode(token, key, key.algorithm_name, names, leeway=CLOCK_SKEW)
                 email = load(PROVIDER_CLAIMS, claims)["email"]
                 return Identity(_read_subject(claims), email)
-        user_id, expires = _verify_ours(
-            token, settings.jwt_secrets, settings.jwt_issuer, settings.jwt_audience
-        )
+        user_id, expires = _verify_ours(token, settings.jwt_secrets, names)
     except jwt.ExpiredSignatureError as error:
         raise TokenExpired from error
     # PyJWT lets through what its parsers raise of text that isn't ASCII or is nested deep.
@@ -91,9 +96,7 @@ def key_id(secret: str) -> str:
 
 
 @lru_cache(REMEMBERED)
-def _verify_ours(
-    token: str, secrets: tuple[str, ...], issuer: str | None, audience: str | None
-) -> tuple[str, float]:
+def _verify_ours(token: str, secrets: tuple[str, ...], names: Names) -> tuple[str, float]:
     """Return the user's id and the time until which the token is good, in Unix seconds.
 
     Of what was right once only the time can be over later, and who calls looks at that. The secret
@@ -104,31 +107,26 @@ def _verify_ours(
     *others, last = named or secrets
     for secret in others:
         try:
-            claims = _decode(token, secret, ALGORITHM, issuer, audience)
+            claims = _decode(token, secret, ALGORITHM, names)
             break
         except jwt.InvalidSignatureError:
             continue
     else:
-        claims = _decode(token, last, ALGORITHM, issuer, audience)
+        claims = _decode(token, last, ALGORITHM, names)
     return _read_subject(claims), claims["exp"]
 
 
 def _decode(
-    token: str,
-    key: str | jwt.PyJWK,
-    algorithm: str,
-    issuer: str | None,
-    audience: str | None,
-    leeway: float = 0,
+    token: str, key: str | jwt.PyJWK, algorithm: str, names: Names, *, leeway: float = 0
 ) -> dict[str, Any]:
-    required = {"sub": True, "exp": True, "iss": issuer, "aud": audience}
+    required = {"sub": True, "exp": True, "iss": names.issuer, "aud": names.audience}
     claims: dict[str, Any] = jwt.decode(
         token,
         key,
         algorithms=[algorithm],
-        issuer=issuer,
+        issuer=names.issuer,
         # Without JWT_AUDIENCE a token that names one is for somebody else, and PyJWT refuses it.
-        audience=audience,
+        audience=names.audience,
         leeway=leeway,
         options={"require": [name for name, wanted in required.items() if wanted]},
     )
