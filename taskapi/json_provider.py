@@ -8,11 +8,7 @@ import orjson
 from flask import Response
 from flask.json.provider import JSONProvider
 
-
-class BareResponse(Response):
-    """A response that declares no media type of its own accord: a 204 has none."""
-
-    default_mimetype = None
+from taskapi.headers import BareResponse
 
 
 class OrjsonProvider(JSONProvider):

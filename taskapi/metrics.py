@@ -131,9 +131,10 @@ def register_metrics(app: Flask, database: Database) -> None:
 
     @app.after_request
     def count_request(response: Response) -> Response:
+        pattern, status = route(), response.status_code
         method = request.method if request.method in METHODS else "other"
-        metrics.requests(route(), method, response.status_code).inc()
-        metrics.duration(route(), method).observe(seconds_since_start())
+        metrics.requests(pattern, method, status).inc()
+        metrics.duration(pattern, method).observe(seconds_since_start())
         usage = database.usage
         if usage.round_trips:
             metrics.round_trips.inc(usage.round_trips)
@@ -141,7 +142,7 @@ def register_metrics(app: Flask, database: Database) -> None:
             metrics.wait_seconds.inc(usage.waited)
         if usage.lost:
             metrics.connections_lost.inc(usage.lost)
-        if request.endpoint == "auth.log_in" and response.status_code == 401:
+        if status == 401 and request.endpoint == "auth.log_in":
             metrics.login_failures.inc()
         return response
 

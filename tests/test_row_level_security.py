@@ -178,7 +178,7 @@ def test_a_request_is_one_round_trip_and_one_transaction(
     config = {"DB_POOL_MIN": "1", "DB_POOL_MAX": "1", "JWT_SECRET": SECRET}
     with closing(Database(load_config({**config, "DATABASE_URL": database_url}))) as database:
         database.open()
-        for n in range(10):  # from the sixth time on they are prepared
+        for n in range(3):  # prepared the first time
             with trace.open("wb") as file:
                 with database._connection() as conn:
                     conn.pgconn.trace(file.fileno())
@@ -189,7 +189,7 @@ def test_a_request_is_one_round_trip_and_one_transaction(
                     conn.pgconn.untrace()
             messages = [line.split("\t") for line in trace.read_text().splitlines()]
             sent = [message[2] for message in messages if message[0] == "F"]
-            if n < 5:
+            if n == 0:
                 assert sent == ["Parse", "Bind", "Describe", "Execute"] * 2 + ["Sync"]
             assert sent.index("Sync") == len(sent) - 1
             assert sent.count("Execute") == 2
