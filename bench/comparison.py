@@ -1,4 +1,4 @@
-"""What is measured of several systems in turn: stacks, workers, sizes of the table, wrk's checks."""
+"""What is measured of systems in turn: stacks, workers, sizes of the table, wrk's checks."""
 
 from __future__ import annotations
 
@@ -99,13 +99,11 @@ def measure_checks(bench: Bench) -> Row:
     rounds: dict[bool, list[Row]] = {True: [], False: []}
     with bench.targets([bench.make_system(KINDS["wsgi-empty"], BODY_BYTES=size)]) as [target]:
         for turn in range(options.rounds):
-            for checked in rounds:
+            for checked, measured in rounds.items():
                 with bench.step(f"wrk's checks, round {turn + 1}", options.seconds + OVERHEAD):
-                    measured = target.measure(
-                        REQUESTS["read"], 16, options.seconds, checked=checked
-                    )
-                    rounds[checked].append(asdict(measured))
-    return {"rows": [{"checked": checked, "rounds": rounds} for checked, rounds in rounds.items()]}
+                    each = target.measure(REQUESTS["read"], 16, options.seconds, checked=checked)
+                    measured.append(asdict(each))
+    return {"rows": [{"checked": checked, "rounds": each} for checked, each in rounds.items()]}
 
 
 def estimate_checks(options: Options) -> float:

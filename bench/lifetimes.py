@@ -172,7 +172,6 @@ def measure_idle(bench: Bench) -> Row:
             with bench.step(f"idle for the minute {minute + 1}", 60):
                 time.sleep(60)
                 counts.append(_count_connections(bench))
-        token = target.token(READER)
         started = time.perf_counter()
         answer = target.get(READ, READER)
         seconds = time.perf_counter() - started
@@ -181,7 +180,6 @@ def measure_idle(bench: Bench) -> Row:
         after = target.measure(REQUESTS["read"], 50, 1)
     return {
         "idle_seconds": IDLE,
-        "token": bool(token),
         "right": answer.status_code == 200 and answer.json() == known,
         "milliseconds": seconds * 1000,
         "connections_by_minute": counts,

@@ -32,23 +32,19 @@ def describe_machine() -> dict[str, str | int]:
 
 def describe_versions() -> dict[str, str]:
     """Return the versions of what is measured and what measures."""
-    versions = {"Python": platform.python_version(), "PostgreSQL": _first_number("postgres")}
+    versions = {"Python": platform.python_version()}
+    versions["PostgreSQL"] = _version_of(find_programs() / "postgres")
     versions |= {name: metadata.version(name) for name in OURS}
     if PEERS_PYTHON.exists():
         asked = subprocess.run(
             [PEERS_PYTHON, "-c", _ASK, *PEERS], capture_output=True, text=True, check=True
         )
         versions |= dict(zip(PEERS, json.loads(asked.stdout), strict=True))
-    return versions | {"wrk": _wrk_version()}
+    return versions | {"wrk": _version_of("wrk")}
 
 
-def _first_number(program: str) -> str:
-    told = subprocess.run(
-        [find_programs() / program, "--version"], capture_output=True, text=True, check=True
-    )
-    return re.findall(r"[\d.]+", told.stdout)[0]
-
-
-def _wrk_version() -> str:
-    told = subprocess.run(["wrk", "--version"], capture_output=True, text=True, check=False)
-    return re.findall(r"\d[\d.]*", told.stdout)[0]
+def _version_of(program: Path | str) -> str:
+    # wrk tells its version with an exit status that means an error.
+    told = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
+    found = re.search(r"\d[\d.]*", told.stdout)
+    return found[0] if found else "unknown"

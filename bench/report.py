@@ -83,19 +83,6 @@ def find(part: Row | None, **wanted: Any) -> Row | None:
     return next((row for row in rows if wanted.items() <= row.items()), None)
 
 
-COLUMNS: dict[str, Callable[[Row], str]] = {
-    "Requests a second": lambda row: spread(rates(row)),
-    "p50 ms": lambda row: f"{median(row, 'p50'):.1f}",
-    "p95 ms": lambda row: f"{median(row, 'p95'):.1f}",
-    "p99 ms": lambda row: f"{median(row, 'p99'):.1f}",
-    "CPU ms: workers": lambda row: f"{median(row, 'workers_cpu'):.2f}",
-    "PostgreSQL": lambda row: f"{median(row, 'postgres_cpu'):.2f}",
-    "wrk": lambda row: f"{median(row, 'wrk_cpu'):.2f}",
-    "Others": lambda row: f"{100 * median(row, 'others_share'):.0f} %",
-    "Failed": lambda row: tell_failures(row),
-}
-
-
 def tell_failures(row: Row) -> str:
     """Return the share of refusals by their status, and how many got no answer; else nothing."""
     counts: dict[str, int] = {}
@@ -106,6 +93,19 @@ def tell_failures(row: Row) -> str:
     words = [f"{status}: {100 * n / total:.1f} %" for status, n in sorted(counts.items())]
     lost = sum(each["errors"] for each in row["rounds"])
     return ", ".join([*words, f"{lost} lost"] if lost else words)
+
+
+COLUMNS: dict[str, Callable[[Row], str]] = {
+    "Requests a second": lambda row: spread(rates(row)),
+    "p50 ms": lambda row: f"{median(row, 'p50'):.1f}",
+    "p95 ms": lambda row: f"{median(row, 'p95'):.1f}",
+    "p99 ms": lambda row: f"{median(row, 'p99'):.1f}",
+    "CPU ms: workers": lambda row: f"{median(row, 'workers_cpu'):.2f}",
+    "PostgreSQL": lambda row: f"{median(row, 'postgres_cpu'):.2f}",
+    "wrk": lambda row: f"{median(row, 'wrk_cpu'):.2f}",
+    "Others": lambda row: f"{100 * median(row, 'others_share'):.0f} %",
+    "Failed": tell_failures,
+}
 
 
 def tell_stacks(part: Row) -> str:
@@ -381,8 +381,8 @@ def write_page(results: Results, page: Path = PAGE) -> None:
     for name, shown in render(results).items():
         begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
         pattern = re.escape(begin) + ".*?" + re.escape(end)
-        text, count = re.subn(
-            pattern, lambda _, new=f"{begin}{shown}{end}": new, text, count=1, flags=re.DOTALL
-        )
-        assert count == 1, f"{page} has no place for {name}"
+        # Not re.sub(), which reads backslashes.
+        parts = re.split(pattern, text, maxsplit=1, flags=re.DOTALL)
+        assert len(parts) == 2, f"{page} has no place for {name}"
+        text = f"{begin}{shown}{end}".join(parts)
     page.write_text(text)

@@ -1,6 +1,6 @@
 -- A database of so many tasks. User 1 and user 2 have 1,000 each, everybody else 20, a user's own
--- being spread over the whole table, as if all had written at the same pace for a year. Ids are made
--- of numbers, so that a statement can name a random one; they are spread as random ones are.
+-- being spread over the whole table, as if all had written at the same pace for a year. Ids are
+-- made of numbers, so that a statement can name a random one; they are spread as random ones are.
 
 -- No triggers, that is no foreign keys: it is known that each task has a user.
 SET session_replication_role = replica;
@@ -28,13 +28,14 @@ SELECT
     number %% 3 = 0,
     made_at,
     made_at
-FROM generate_series(1, %(tasks)s) AS numbers (number)
-CROSS JOIN LATERAL (
+FROM (
     SELECT
+        number,
         now()
         - interval '1 year'
         + number * (interval '1 year' / %(tasks)s)
-        + random() * interval '1 millisecond'
-) AS times (made_at);
+        + random() * interval '1 millisecond' AS made_at
+    FROM generate_series(1, %(tasks)s) AS numbers (number)
+) AS made;
 
 RESET session_replication_role;
