@@ -62,7 +62,7 @@ lint: $(INSTALLED) ## check style, format and types
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy --strict taskapi wsgi.py gunicorn.conf.py deploy tests bench examples
-	@$(PY) -m sqlfluff lint --nocolor --disable-progress-bar sql migrations docs/recipes
+	@$(PY) -m sqlfluff lint --nocolor --disable-progress-bar sql migrations docs/recipes bench/sql
 	@.venv/bin/squawk --exclude-path '*.rollback.sql' $(MIGRATIONS)
 	@.venv/bin/squawk --exclude $(DROPS) migrations/*.rollback.sql docs/recipes/*.rollback.sql
 	@.venv/bin/hadolint deploy/Dockerfile

@@ -52,14 +52,14 @@ def main() -> int:
                 results.parts[name] = {**origin, **PARTS[name].measure(bench)}
                 bench.progress.clear()
                 print(TABLES[name](results.parts[name]), flush=True)
+                if options.save:
+                    results.save()
+                    write_page(results)
     except (BenchError, EmbeddedPostgresError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
-    if options.save:
-        results.save()
-        write_page(results)
     return 0
 
 

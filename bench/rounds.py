@@ -60,6 +60,8 @@ class Bench:
                     bar_format="{percentage:3.0f} % |{bar:30}| {elapsed} of {desc}",
                     dynamic_ncols=True,
                     leave=False,
+                    # Not into a file
+                    disable=None,
                 )
             )
             stack.enter_context(self.postgres)
