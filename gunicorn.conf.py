@@ -24,8 +24,8 @@ else:
     _host = f"[{_config.host}]" if ":" in _config.host else _config.host
     bind = f"{_host}:{_config.port}"
 # A request waits for the database most of its time, which threads do well; processes for the cores.
-# This is gthread, but for how it stops.
-worker_class = "taskapi.worker.DrainingWorker"
+# This is gthread, but for who waits for requests and how it stops.
+worker_class = "taskapi.worker.SharingWorker"
 workers = _config.web_concurrency
 threads = _config.web_threads
 loglevel = _config.log_level
@@ -109,6 +109,7 @@ def worker_exit(server: Any, worker: Any) -> None:
 def child_exit(server: Any, worker: Any) -> None:
     """Drop what a worker had, also one that was killed."""
     forget_worker(server.metrics_folder, worker.place)
+    worker.leave()
 
 
 def on_exit(server: Any) -> None:
