@@ -92,6 +92,10 @@ class Dataset:
         """Return the number of the user who has the task with this number."""
         return (task + 999) // 1000 if task <= 2000 else 3 + (task - 2001) % (self.users - 2)
 
+    def tasks_of(self, user: int) -> range:
+        """Return the numbers of the tasks of a user who has 20."""
+        return range(2001 + user - FIRST_OF_20, self.tasks + 1, self.users - 2)
+
     def describe(self, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
         """Return these tasks as the API shows them, by id."""
         return dict(self.run("describe_tasks", ids=list(ids)))

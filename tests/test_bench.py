@@ -6,7 +6,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from dataset import READER, Dataset, task_id, user_id
+from dataset import FIRST_OF_20, READER, Dataset, task_id, user_id
 from floor import write_script
 from load import REQUESTS
 from report import PAGE, RESULTS, Results, judge, render, tell_aims
@@ -84,6 +84,9 @@ def test_the_database_is_filled_as_its_numbers_say(make_postgres: MakePostgres) 
         assert len(tasks) == 2100
         for number in numbers:
             assert tasks[task_id(number)]["user_id"] == user_id(dataset.owner(number))
+        for user in range(FIRST_OF_20, dataset.users + 1):
+            assert {dataset.owner(number) for number in dataset.tasks_of(user)} == {user}
+            assert len(dataset.tasks_of(user)) == 20
         lists = dataset.lists([user_id(number) for number in range(1, dataset.users + 1)])
         assert sorted(map(len, lists.values())) == [20] * 5 + [1000] * 2
         one = tasks[task_id(1)]
