@@ -3,6 +3,8 @@ PYTHON ?= python3
 # No script of .venv/bin is run by its name: its shebang breaks where the path has a space.
 PY := .venv/bin/python
 INSTALLED := .venv/.installed
+BENCH_PY := .venv/bench/bin/python
+BENCH_INSTALLED := .venv/bench/.installed
 
 MIGRATIONS := migrations/*.sql docs/recipes/*.sql
 # What a way back is for; and the exclusions of .squawk.toml, which --exclude replaces
@@ -10,7 +12,7 @@ DROPS := ban-drop-table,ban-drop-column,ban-drop-constraint,ban-drop-function
 DROPS := $(DROPS),require-lock-timeout,require-statement-timeout
 
 .DEFAULT_GOAL := help
-.PHONY: help run test audit test-external test-browser test-clients fuzz faults bench-isolation bench-pages bench-logging lint explain database-docs openapi migrate clean
+.PHONY: help run test audit test-external test-browser test-clients fuzz faults bench bench-long bench-isolation bench-pages bench-logging lint explain database-docs openapi migrate clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile
@@ -38,6 +40,15 @@ fuzz: $(INSTALLED) ## send the service 10,000 requests that its document allows 
 faults: $(INSTALLED) ## break things for half an hour, and renew the table in docs/faults.md
 	@FAULTS=long $(PY) -m pytest --no-cov tests/faults tests/faults/external
 
+# ARGS chooses less, which isn't saved unless it has --save: bench/compare.py --help
+bench: $(INSTALLED) $(BENCH_INSTALLED) ## compare with other stacks for half an hour; renew docs/performance.md
+	@$(PY) bench/compare.py $(or $(ARGS),--save)
+	@$(BENCH_PY) bench/plot.py
+
+bench-long: $(INSTALLED) $(BENCH_INSTALLED) ## a million requests, 10 million tasks, 10 idle minutes: two hours
+	@$(PY) bench/compare.py --parts million,growth,idle --save
+	@$(BENCH_PY) bench/plot.py
+
 bench-isolation: $(INSTALLED) ## measure what keeping users apart costs
 	@$(PY) bench/isolation.py
 
@@ -51,7 +62,7 @@ lint: $(INSTALLED) ## check style, format and types
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy --strict taskapi wsgi.py gunicorn.conf.py deploy tests bench examples
-	@$(PY) -m sqlfluff lint --nocolor --disable-progress-bar sql migrations docs/recipes
+	@$(PY) -m sqlfluff lint --nocolor --disable-progress-bar sql migrations docs/recipes bench/sql
 	@.venv/bin/squawk --exclude-path '*.rollback.sql' $(MIGRATIONS)
 	@.venv/bin/squawk --exclude $(DROPS) migrations/*.rollback.sql docs/recipes/*.rollback.sql
 	@.venv/bin/hadolint deploy/Dockerfile
@@ -90,4 +101,12 @@ $(INSTALLED): requirements.txt requirements-dev.txt
 		{ rm -rf .venv; echo 'taskapi: .venv could not be made: mend what is said above' >&2; exit 1; }
 	@$(PY) -m pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt || \
 		{ rm -rf .venv; echo 'taskapi: pip could not install requirements-dev.txt: mend what is said above' >&2; exit 1; }
+	@touch $@
+
+# The other stacks of make bench, and its plots, apart from the project's own packages
+$(BENCH_INSTALLED): $(INSTALLED) bench/requirements.txt
+	@echo 'Installing into .venv/bench, once'
+	@$(PYTHON) -m venv --clear .venv/bench
+	@$(BENCH_PY) -m pip install --quiet --disable-pip-version-check --requirement bench/requirements.txt || \
+		{ rm -rf .venv/bench; echo 'taskapi: pip could not install bench/requirements.txt: mend what is said above' >&2; exit 1; }
 	@touch $@

@@ -1,0 +1,2 @@
+-- The bytes of the tasks with their indexes.
+SELECT pg_total_relation_size('tasks') AS bytes;
