@@ -57,7 +57,7 @@ class Connection(psycopg.Connection[Any]):
     """
 
     def exchange(self, *calls: tuple[Statement, Mapping[str, Any]]) -> list[PGresult]:
-        """Run statements in one round trip and one transaction, and return a result for each.
+        """Run different statements in one round trip and one transaction; a result for each.
 
         After one that has failed the others' status is PIPELINE_ABORTED. Raises
         psycopg.OperationalError if the connection breaks: what took effect isn't known then.

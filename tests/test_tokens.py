@@ -17,7 +17,7 @@ import pytest
 from tests.accounts import Account
 from tests.checks import assert_error
 from tests.conftest import MakeService
-from tests.service import SECRET
+from tests.service import SECRET, wait_until
 
 MISSING, INVALID, EXPIRED = "Missing authentication token", "Invalid token", "Token expired"
 Claims = dict[str, Any]
@@ -105,6 +105,10 @@ def swap_claims(token: str, claims: Claims) -> str:
     return f"{header}.{encode(claims)}.{signature}"
 
 
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
 @pytest.fixture
 def claims(user: Account) -> Claims:
     return {"sub": user.id, "exp": int(time.time()) + 3600}
@@ -116,6 +120,32 @@ def test_it_rejects_a_bad_token(user: Account, claims: Claims, case: str) -> Non
     header = f"Bearer {make(claims)}".encode("latin-1")
     response = user.client.get(user.tasks, headers={b"Authorization": header})
     assert_error(response, 401, detail)
+
+
+def test_a_token_ends_in_time_though_it_was_good_before(user: Account, claims: Claims) -> None:
+    user.headers = bearer(forge(HS256, claims | {"exp": time.time() + 3}))
+    answers: list[int] = []
+
+    def is_refused() -> bool:
+        response = user.request("GET")
+        answers.append(response.status_code)
+        if response.status_code == 401:
+            assert_error(response, 401, EXPIRED)
+        return response.status_code == 401
+
+    wait_until("the token's end", is_refused)
+    assert len(answers) > 10
+    assert set(answers[:-1]) == {200}
+
+
+def test_what_was_good_before_vouches_for_nothing_else(user: Account, claims: Claims) -> None:
+    """Neither for another signature nor for other claims under the same one."""
+    token = forge(HS256, claims)
+    user.headers = bearer(token)
+    assert user.request("GET").status_code == 200
+    for forged in (token[:-4] + "AAAA", swap_claims(token, claims | {"exp": claims["exp"] + 1})):
+        user.headers = bearer(forged)
+        assert_error(user.request("GET"), 401, INVALID)
 
 
 @pytest.mark.parametrize("header", [None, "", "Bearer", "Basic YTpi", "{token}", "Token {token}"])

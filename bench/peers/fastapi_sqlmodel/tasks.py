@@ -30,7 +30,10 @@ OwnTask = Annotated[Task, Depends(get_own_task)]
 async def create_task(body: TaskCreate, current_user: CurrentUser, session: Session) -> Task:
     """Create a task."""
     task = Task.model_validate(body, update={"user_id": current_user})
-    return await save(session, task)
+    session.add(task)
+    # No refresh as in T030: RETURNING brings both times, and expire_on_commit=False keeps them.
+    await session.commit()
+    return task
 
 
 @router.get("", response_model=list[TaskPublic])
@@ -77,7 +80,7 @@ async def delete_task(task: OwnTask, session: Session) -> None:
 
 
 async def save(session: Session, task: Task) -> Task:
-    """Commit a task and read back what the database made of it (T030, T055, T075)."""
+    """Commit a change and read back `updated_at`, which a trigger makes (T055, T075)."""
     session.add(task)
     await session.commit()
     await session.refresh(task)
