@@ -16,7 +16,7 @@ SIZES = (10_000, 1_000_000, 10_000_000)
 GROWTH_CONNECTIONS = (1, 16)
 SCALED = [REQUESTS[name] for name in ("read", "list", "create")]
 # Seconds for a million tasks: to fill in, and to fetch and compare what will be read.
-_FILL = 60
+_FILL = 40
 _FETCH = 45
 
 

@@ -310,7 +310,8 @@ def judge_memory(part: Row | None) -> Iterator[Aim]:
 
 
 def _name(row: Row) -> str:
-    return f"{TITLES[row['request']]}, {row['connections']} connections"
+    connections = row["connections"]
+    return f"{TITLES[row['request']]}, {connections} connection{'s' * (connections > 1)}"
 
 
 def _at_least(wanted: float, measured: Sequence[float]) -> tuple[str, str, bool]:

@@ -17,7 +17,7 @@ from tqdm import tqdm
 Row = dict[str, Any]
 
 # Seconds that a measurement takes beside the load: wrk's start, the comparison with the database.
-OVERHEAD = 0.8
+OVERHEAD = 0.6
 WARM_UP = 1
 WARM_UP_CONNECTIONS = 16
 TASKS = 10_000
