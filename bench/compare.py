@@ -30,7 +30,9 @@ from systems import FASTAPI_20, KINDS, BenchError, checkout  # noqa: E402
 
 def main() -> int:
     """Measure, print the tables, and return the exit status."""
-    signal.signal(signal.SIGTERM, _stop)
+    # A script's `&` would have SIGINT ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
     options = read_options()
     if shutil.which("wrk") is None:
         print("bench: wrk, which makes the load, is missing: apt install wrk", file=sys.stderr)
