@@ -151,9 +151,8 @@ local check_answer = {
    toggle = function(body)
       local id, completed = id_of(body), match(body, '"completed": ?(%a+)')
       local before = id and states[id]
-      if not before or before == completed or not find("true false", completed) then
-         return false
-      end
+      local turned = ({["true"] = "false", ["false"] = "true"})[before]
+      if not turned or turned ~= completed then return false end
       states[id] = completed
       return true
    end,
