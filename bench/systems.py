@@ -55,6 +55,7 @@ class Kind:
     arguments: Callable[[Settings, str, int], list[str]]
     quiet_arguments: tuple[str, ...] = ()
     quiet_variables: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, str] = field(default_factory=dict)
     # Answers a constant, whatever is asked.
     is_empty: bool = False
     root: Path = ROOT
@@ -88,7 +89,14 @@ KINDS = {
     kind.name: kind
     for kind in (
         TASKAPI,
-        Kind("fastapi", PEERS_PYTHON, _fastapi, quiet_arguments=("--no-access-log",)),
+        Kind(
+            "fastapi",
+            PEERS_PYTHON,
+            _fastapi,
+            quiet_arguments=("--no-access-log",),
+            # It would close each connection beyond these that is given back, and make it anew.
+            variables={"DB_POOL_MIN": "20"},
+        ),
         Kind("django", PEERS_PYTHON, _django),
         Kind("flask-empty", PROJECT_PYTHON, _empty("flask_empty"), is_empty=True),
         Kind("wsgi-empty", PROJECT_PYTHON, _empty("wsgi_empty"), is_empty=True),
@@ -131,6 +139,7 @@ class System:
             "WEB_THREADS": str(settings.threads),
             "DB_POOL_MIN": str(settings.pool_min),
             "DB_POOL_MAX": str(settings.pool_max),
+            **kind.variables,
             **({} if settings.logs else kind.quiet_variables),
             **variables,
         }
