@@ -25,7 +25,7 @@ from machine import describe_machine, describe_versions  # noqa: E402
 from parts import PARTS  # noqa: E402
 from report import TABLES, Results, write_page  # noqa: E402
 from rounds import Bench, Options  # noqa: E402
-from systems import FASTAPI_20, KINDS, BenchError, checkout  # noqa: E402
+from systems import KINDS, BenchError, checkout  # noqa: E402
 
 
 def main() -> int:
@@ -75,7 +75,7 @@ def read_options() -> Options:
 
     add = parser.add_argument
     add("--parts", default=",".join(short), **names(list(PARTS)))  # type: ignore[arg-type]
-    add("--systems", default=",".join(KINDS), **names([*KINDS, FASTAPI_20.name]))  # type: ignore[arg-type]
+    add("--systems", default=",".join(KINDS), **names(list(KINDS)))  # type: ignore[arg-type]
     add("--requests", default=",".join(REQUESTS), **names(list(REQUESTS)))  # type: ignore[arg-type]
     add("--connections", default="1,16,50", metavar="NUMBERS", help="of wrk, each in turn")
     add("--rounds", type=int, default=3, help="how often each system is measured (3)")
@@ -90,7 +90,7 @@ def read_options() -> Options:
     )
     add("--save", action="store_true", help="renew bench/results.json and docs/performance.md")
     given = parser.parse_args()
-    kinds = {**KINDS, FASTAPI_20.name: FASTAPI_20}
+    kinds = dict(KINDS)
     for name, _, folder in (item.partition("=") for item in given.checkout):
         kinds[name] = checkout(name, Path(folder).resolve())
     chosen = [*given.systems.split(","), *(item.partition("=")[0] for item in given.checkout)]

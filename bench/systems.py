@@ -55,7 +55,6 @@ class Kind:
     arguments: Callable[[Settings, str, int], list[str]]
     quiet_arguments: tuple[str, ...] = ()
     quiet_variables: Mapping[str, str] = field(default_factory=dict)
-    # In the place of the settings'.
     variables: Mapping[str, str] = field(default_factory=dict)
     # Answers a constant, whatever is asked.
     is_empty: bool = False
@@ -86,19 +85,23 @@ def _empty(module: str) -> Callable[[Settings, str, int], list[str]]:
 
 
 TASKAPI = Kind("taskapi", PROJECT_PYTHON, _taskapi, quiet_variables={"LOG_SUCCESSES": "0"})
-FASTAPI = Kind("fastapi", PEERS_PYTHON, _fastapi, quiet_arguments=("--no-access-log",))
 KINDS = {
     kind.name: kind
     for kind in (
         TASKAPI,
-        FASTAPI,
+        Kind(
+            "fastapi",
+            PEERS_PYTHON,
+            _fastapi,
+            quiet_arguments=("--no-access-log",),
+            # It would close each connection beyond these that is given back, and make it anew.
+            variables={"DB_POOL_MIN": "20"},
+        ),
         Kind("django", PEERS_PYTHON, _django),
         Kind("flask-empty", PROJECT_PYTHON, _empty("flask_empty"), is_empty=True),
         Kind("wsgi-empty", PROJECT_PYTHON, _empty("wsgi_empty"), is_empty=True),
     )
 }
-# SQLAlchemy closes each connection above DB_POOL_MIN when it is given back; this one keeps all 20.
-FASTAPI_20 = replace(FASTAPI, name="fastapi-20", variables={"DB_POOL_MIN": "20"})
 
 
 def checkout(name: str, root: Path) -> Kind:
@@ -136,8 +139,8 @@ class System:
             "WEB_THREADS": str(settings.threads),
             "DB_POOL_MIN": str(settings.pool_min),
             "DB_POOL_MAX": str(settings.pool_max),
-            **({} if settings.logs else kind.quiet_variables),
             **kind.variables,
+            **({} if settings.logs else kind.quiet_variables),
             **variables,
         }
         self._command = [
