@@ -1,5 +1,6 @@
 """gunicorn's settings, in production as in `make run`. The environment sets what varies."""
 
+import gc
 import os
 import shutil
 import sys
@@ -98,6 +99,10 @@ def post_worker_init(worker: Any) -> None:
     """Open the pool after the fork: connections must not be shared by workers."""
     worker.wsgi.extensions["taskapi.database"].open()
     worker.wsgi.extensions["taskapi.metrics"].watch_pool()
+    # What is there now stays: the garbage collector needn't look through all of it ever again, which
+    # takes 20 ms of some request's time.
+    gc.collect()
+    gc.freeze()
 
 
 def worker_exit(server: Any, worker: Any) -> None:
