@@ -99,8 +99,8 @@ def post_worker_init(worker: Any) -> None:
     """Open the pool after the fork: connections must not be shared by workers."""
     worker.wsgi.extensions["taskapi.database"].open()
     worker.wsgi.extensions["taskapi.metrics"].watch_pool()
-    # What is there now stays: the garbage collector needn't look through all of it ever again, which
-    # takes 20 ms of some request's time.
+    # What is there now stays, and the garbage collector needn't look through it again: each time
+    # would take 20 ms, of one request.
     gc.collect()
     gc.freeze()
 
