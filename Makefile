@@ -12,7 +12,7 @@ DROPS := ban-drop-table,ban-drop-column,ban-drop-constraint,ban-drop-function
 DROPS := $(DROPS),require-lock-timeout,require-statement-timeout
 
 .DEFAULT_GOAL := help
-.PHONY: help run test audit test-external test-browser test-clients fuzz faults bench bench-long bench-isolation bench-pages bench-logging lint explain database-docs openapi migrate clean
+.PHONY: help run test audit test-external test-browser test-clients fuzz faults bench bench-long bench-hot-path bench-isolation bench-pages bench-logging lint explain database-docs openapi migrate clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile
@@ -54,6 +54,9 @@ bench-isolation: $(INSTALLED) ## measure what keeping users apart costs
 
 bench-pages: $(INSTALLED) ## measure what page 1 and page 1,000 of a list cost
 	@$(PY) bench/pages.py
+
+bench-hot-path: $(INSTALLED) ## measure where the processor time of a read goes
+	@$(PY) bench/hot_path.py
 
 bench-logging: $(INSTALLED) ## measure what a line in the log and figures for Prometheus cost
 	@$(PY) bench/request_log.py

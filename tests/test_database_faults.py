@@ -212,7 +212,7 @@ def test_a_type_that_changes_under_a_prepared_plan_costs_a_connection_once(
     with service.client() as client:
         user = Account(client)
         user.create()
-        for _ in range(10):  # from the sixth on psycopg prepares it
+        for _ in range(10):  # the first prepares it; from the sixth on the plan may be kept
             assert user.request("GET").status_code == 200
         with psycopg.connect(url, autocommit=True) as conn:
             conn.execute("ALTER TABLE tasks ALTER COLUMN description TYPE varchar")
