@@ -2,6 +2,7 @@
 
 import gc
 import os
+import select
 import shutil
 import sys
 import tempfile
@@ -12,6 +13,7 @@ from gunicorn import glogging
 from taskapi.config import ConfigError, load_config
 from taskapi.logs import make_formatter
 from taskapi.metrics import forget_worker, share_with_workers
+from taskapi.worker import forget_clients
 
 try:
     _config = load_config()
@@ -25,8 +27,8 @@ else:
     _host = f"[{_config.host}]" if ":" in _config.host else _config.host
     bind = f"{_host}:{_config.port}"
 # A request waits for the database most of its time, which threads do well; processes for the cores.
-# This is gthread, but for who waits for requests and how it stops.
-worker_class = "taskapi.worker.SharingWorker"
+# This is gthread, but for who waits for requests and how it stops; it needs Linux.
+worker_class = "taskapi.worker.SharingWorker" if hasattr(select, "epoll") else "gthread"
 workers = _config.web_concurrency
 threads = _config.web_threads
 loglevel = _config.log_level
@@ -100,7 +102,7 @@ def post_worker_init(worker: Any) -> None:
     worker.wsgi.extensions["taskapi.database"].open()
     worker.wsgi.extensions["taskapi.metrics"].watch_pool()
     # What is there now stays, and the garbage collector needn't look through it again: each time
-    # would take 20 ms, of one request.
+    # would stop all threads for 20 ms.
     gc.collect()
     gc.freeze()
 
@@ -114,7 +116,7 @@ def worker_exit(server: Any, worker: Any) -> None:
 def child_exit(server: Any, worker: Any) -> None:
     """Drop what a worker had, also one that was killed."""
     forget_worker(server.metrics_folder, worker.place)
-    worker.leave()
+    forget_clients(worker.age)
 
 
 def on_exit(server: Any) -> None:

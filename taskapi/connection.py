@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import select
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import count
 from typing import Any, NamedTuple
 
 import psycopg
@@ -59,24 +60,26 @@ class Connection(psycopg.Connection[Any]):
     """
 
     def exchange(self, *calls: tuple[Statement, Mapping[str, Any]]) -> list[PGresult]:
-        """Run different statements in one round trip and one transaction; a result for each.
+        """Run statements, all different, in one round trip and one transaction; a result for each.
 
         After one that has failed the others' status is PIPELINE_ABORTED. Raises
-        psycopg.OperationalError if the connection breaks: what took effect isn't known then.
+        psycopg.OperationalError or InternalError if the connection breaks: what took effect isn't
+        known then.
         """
         values = [self._dump(statement, params) for statement, params in calls]
         self.pgconn.enter_pipeline_mode()
-        are_new = [
+        new_names = [
             self._send(statement, given)
             for (statement, _), given in zip(calls, values, strict=True)
         ]
         self.pgconn.pipeline_sync()
         self._flush()
         results = [
-            self._receive(statement, is_new)
-            for (statement, _), is_new in zip(calls, are_new, strict=True)
+            self._receive(statement, new_name)
+            for (statement, _), new_name in zip(calls, new_names, strict=True)
         ]
-        self._next_result()  # the Sync's
+        if error := error_of(self._next_result()):  # the Sync's, which commits
+            raise error
         self.pgconn.exit_pipeline_mode()
         return results
 
@@ -84,9 +87,12 @@ class Connection(psycopg.Connection[Any]):
         """Return the rows of a result, by the names of the columns."""
         names = [(result.fname(number) or b"").decode() for number in range(result.nfields)]
         self._transformer.set_pgresult(result)
-        return self._transformer.load_rows(
+        rows = self._transformer.load_rows(
             0, result.ntuples, lambda row: dict(zip(names, row, strict=True))
         )
+        # An idle connection would keep megabytes of it.
+        self._transformer.set_pgresult(None)
+        return rows
 
     def is_stale(self) -> bool:
         """Tell whether the server has closed an idle connection, or has spoken unasked on it.
@@ -107,8 +113,13 @@ class Connection(psycopg.Connection[Any]):
         return Transformer(self)
 
     @cached_property
-    def _prepared_here(self) -> set[Statement]:
-        return set()
+    def _names(self) -> dict[Statement, bytes]:
+        """Of the statements that the server has prepared on this connection."""
+        return {}
+
+    @cached_property
+    def _numbers(self) -> Iterator[int]:
+        return count()
 
     def _dump(self, statement: Statement, params: Mapping[str, Any]) -> Sequence[abc.Buffer | None]:
         # As text, so that each value is right for whatever type the server finds for its parameter.
@@ -117,25 +128,27 @@ class Connection(psycopg.Connection[Any]):
             [PyFormat.TEXT] * len(statement.parameters),
         )
 
-    def _send(self, statement: Statement, values: Sequence[abc.Buffer | None]) -> bool:
-        """Send a statement, and tell whether it is being prepared."""
+    def _send(self, statement: Statement, values: Sequence[abc.Buffer | None]) -> bytes | None:
+        """Send a statement; return the name under which it is being prepared, if it is."""
         if self.prepare_threshold is None:
             self.pgconn.send_query_params(statement.text, values)
-            return False
-        is_new = statement not in self._prepared_here
-        if is_new:
-            self.pgconn.send_prepare(statement.name, statement.text)
-        self.pgconn.send_query_prepared(statement.name, values)
-        return is_new
+            return None
+        if name := self._names.get(statement):
+            self.pgconn.send_query_prepared(name, values)
+            return None
+        # PgBouncer takes no name twice, not even if it was for a statement that has failed.
+        name = b"%b_%d" % (statement.name, next(self._numbers))
+        self.pgconn.send_prepare(name, statement.text)
+        self.pgconn.send_query_prepared(name, values)
+        return name
 
-    def _receive(self, statement: Statement, is_new: bool) -> PGresult:
-        preparation = self._next_result() if is_new else None
-        result = self._next_result()
-        if preparation is None:
-            return result
+    def _receive(self, statement: Statement, new_name: bytes | None) -> PGresult:
+        if new_name is None:
+            return self._next_result()
+        preparation, result = self._next_result(), self._next_result()
         if preparation.status != ExecStatus.COMMAND_OK:
             return preparation
-        self._prepared_here.add(statement)
+        self._names[statement] = new_name
         return result
 
     def _flush(self) -> None:
@@ -154,7 +167,7 @@ class Connection(psycopg.Connection[Any]):
         if result is None:
             raise psycopg.OperationalError("the connection has no more results")
         if result.status != ExecStatus.PIPELINE_SYNC:
-            self.pgconn.get_result()  # None, after each result but the Sync's
+            self.pgconn.get_result()  # None comes after each result but the Sync's
         error = error_of(result)
         if error and error.diag.severity_nonlocalized in ("FATAL", "PANIC"):
             # The end of the connection follows, or has come already.

@@ -161,7 +161,8 @@ class Database:
                 acted, result = conn.exchange(
                     (ACT_AS, {**acting, **self._settings}), (statement, params)
                 )
-            except psycopg.OperationalError as end:
+            # The end of an idle or long transaction is an InternalError.
+            except (psycopg.OperationalError, psycopg.InternalError) as end:
                 conn.close()
                 self.usage.lost += 1
                 raise ConnectionLost(f"{name}: {describe(end)}") from end

@@ -96,11 +96,11 @@ def key_id(secret: str) -> str:
 
 
 @lru_cache(REMEMBERED)
-def _verify_ours(token: str, secrets: tuple[str, ...], names: Names) -> tuple[str, float]:
+def _verify_ours(token: str, secrets: tuple[str, ...], names: Names) -> tuple[str, int]:
     """Return the user's id and the time until which the token is good, in Unix seconds.
 
-    Of what was right once only the time can be over later, and who calls looks at that. The secret
-    is the one that `kid` names; each is tried where none does, as in tokens of earlier releases.
+    Once right, a token stays right until it expires, which the caller checks. The secret is the one
+    that `kid` names; each is tried where none does, as in tokens of earlier releases.
     """
     kid = jwt.get_unverified_header(token).get("kid")
     named = [secret for secret in secrets if key_id(secret) == kid]
@@ -113,7 +113,7 @@ def _verify_ours(token: str, secrets: tuple[str, ...], names: Names) -> tuple[st
             continue
     else:
         claims = _decode(token, last, ALGORITHM, names)
-    return _read_subject(claims), claims["exp"]
+    return _read_subject(claims), int(claims["exp"])
 
 
 def _decode(

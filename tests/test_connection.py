@@ -80,7 +80,7 @@ def test_a_statement_that_the_server_does_not_understand(conn: Connection) -> No
     assert run(conn, ECHO, text="x") == [{"text": "x", "length": 1}]
 
 
-def test_the_end_of_the_connection(conn: Connection, server_url: str) -> None:
+def test_the_end_of_the_connection(conn: Connection) -> None:
     end = number_parameters("end", b"SELECT pg_terminate_backend(pg_backend_pid())")
     assert not conn.is_stale()
     with pytest.raises(errors.AdminShutdown):

@@ -220,6 +220,23 @@ def test_a_type_that_changes_under_a_prepared_plan_costs_a_connection_once(
         assert statuses == [503, 200, 200, 200, 200]
 
 
+def test_the_end_of_a_long_transaction_is_an_outage_and_no_defect(
+    make_service: MakeService, postgres: EmbeddedPostgres
+) -> None:
+    """PostgreSQL ends the connection too, with an error of a class of its own."""
+    with psycopg.connect(postgres.url, autocommit=True) as dba:
+        dba.execute("ALTER ROLE postgres SET transaction_timeout = '1s'")
+    service = make_service(DATABASE_URL=postgres.url)
+    service.start()
+    with service.client() as client:
+        user = Account(client)
+        task = user.create()
+        with psycopg.connect(postgres.url, options="-c transaction_timeout=0") as blocker:
+            blocker.execute("SELECT 1 FROM tasks WHERE id = %s FOR UPDATE", [task["id"]])
+            assert user.request("PATCH", f"/{task['id']}/complete").status_code == 503
+        assert user.request("PATCH", f"/{task['id']}/complete").status_code == 200
+
+
 def test_fifty_clients_at_once_all_succeed(service: Service, user: Account) -> None:
     """T088 to T091, on two workers of eight threads."""
     barrier = threading.Barrier(50)

@@ -191,6 +191,8 @@ def test_a_request_is_one_round_trip_and_one_transaction(
             sent = [message[2] for message in messages if message[0] == "F"]
             if n == 0:
                 assert sent == ["Parse", "Bind", "Describe", "Execute"] * 2 + ["Sync"]
+            else:
+                assert sent == ["Bind", "Describe", "Execute"] * 2 + ["Sync"]
             assert sent.index("Sync") == len(sent) - 1
             assert sent.count("Execute") == 2
 
