@@ -33,7 +33,7 @@ class SharingWorker(ThreadWorker):  # type: ignore[misc]
     """Every thread waits on all connections, and the kernel hands each request to one of them.
 
     gunicorn's own threads get each request from the main thread and give it the connection back: an
-    empty answer takes 215 to 310 µs of processor time so, and 145 to 170 with this.
+    empty WSGI callable's answer takes 214 to 309 µs of processor time so, and 144 to 168 with this.
     """
 
     alive: bool
