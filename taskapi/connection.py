@@ -55,8 +55,9 @@ class Connection(psycopg.Connection[Any]):
     """A connection that drives libpq's pipeline mode itself, by what psycopg.pq has for that.
 
     psycopg's own pipeline and cursors take 104 µs of processor time for two statements, and this 49
-    (make bench-hot-path). They also send a Flush after the Sync, which PgBouncer in transaction mode takes for the
-    beginning of the next transaction: it keeps its server from all other clients then.
+    (make bench-hot-path). They also send a Flush after the Sync, which PgBouncer in transaction
+    mode takes for the beginning of the next transaction: it keeps its server from all other clients
+    then.
     """
 
     def exchange(self, *calls: tuple[Statement, Mapping[str, Any]]) -> list[PGresult]:
