@@ -15,6 +15,11 @@ local WORDS = "call the supplier about the delivery, ask for the new price list 
 local TITLE, DESCRIPTION = 60, 120
 
 local STATUS = {create = 201}
+local TURNED = {["true"] = "false", ["false"] = "true"}
+
+local ffi = require("ffi")
+ffi.cdef("int kill(int pid, int signal); int getpid(void);")
+local SIGINT = 2
 
 -- Each thread has a Lua of its own; there is one thread.
 local thread_of_load
@@ -25,9 +30,11 @@ end
 
 local kind, check, run, limit
 local targets, plain, answers, due = {}, {}, {}, {}
+-- How many toggles of each task are under way, and how many of these were so together.
+local flying, overlapping = {}, {}
 
 -- Global, for done() to get them from the thread's Lua. `states` is what the last answer said of each
--- task that is written: its number, or whether it is completed.
+-- task that is written: its number, or whether it is completed, if that can be known.
 sent, right, wrong, created = 0, 0, 0, 0
 reason, token, refused, states = "", "", {}, {}
 
@@ -98,7 +105,13 @@ local next_request = {
    end,
    create = function() return build_task("POST", in_turn("create")) end,
    put = function() return build_task("PUT", in_turn("put")) end,
-   toggle = function() return plain.toggle[sent % #targets.toggle + 1] end,
+   toggle = function()
+      local i = sent % #targets.toggle + 1
+      local id = targets.toggle[i][3]
+      flying[id] = (flying[id] or 0) + 1
+      if flying[id] > 1 then overlapping[id] = flying[id] end
+      return plain.toggle[i]
+   end,
    login = function()
       local i = sent % #targets.login + 1
       owe(targets.login[i][3])
@@ -150,9 +163,15 @@ local check_answer = {
    end,
    toggle = function(body)
       local id, completed = id_of(body), match(body, '"completed": ?(%a+)')
-      local before = id and states[id]
-      local turned = ({["true"] = "false", ["false"] = "true"})[before]
-      if not turned or turned ~= completed then return false end
+      if not id or not TURNED[completed] or (flying[id] or 0) == 0 then return false end
+      flying[id] = flying[id] - 1
+      -- Of requests that were under way together nobody knows which was first.
+      if (overlapping[id] or 0) > 0 then
+         overlapping[id] = overlapping[id] - 1
+         states[id] = "unknown"
+         return true
+      end
+      if states[id] ~= "unknown" and states[id] ~= TURNED[completed] then return false end
       states[id] = completed
       return true
    end,
@@ -216,7 +235,11 @@ function response(status, _, body)
    else
       refused[status] = (refused[status] or 0) + 1
    end
-   if limit > 0 and right >= limit then wrk.thread:stop() end
+   if limit > 0 and right >= limit then
+      limit = 0
+      -- Its threads would stop, but wrk itself would sleep on until the time is over.
+      ffi.C.kill(ffi.C.getpid(), SIGINT)
+   end
 end
 
 local function quote(value)
