@@ -334,7 +334,7 @@ def tell_aims(results: Results) -> str:
 def tell_origin(results: Results) -> str:
     """Return when and on what each part was measured."""
     rows = []
-    for name, part in results.parts.items():
+    for name, part in sorted(results.parts.items()):
         machine = part["machine"]
         rows.append(
             [
@@ -352,7 +352,10 @@ def tell_origin(results: Results) -> str:
 def tell_versions(results: Results) -> str:
     """Return the versions of the latest run."""
     latest = max(results.parts.values(), key=lambda part: str(part["made_at"]))
-    return ", ".join(f"{name} {version}" for name, version in latest["versions"].items()) + "\n"
+    return (
+        ", ".join(f"{name} {version}" for name, version in sorted(latest["versions"].items()))
+        + "\n"
+    )
 
 
 TABLES: dict[str, Callable[[Row], str]] = {
