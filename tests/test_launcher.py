@@ -79,6 +79,15 @@ def processes_of(checkout: Path) -> list[psutil.Process]:
     return found
 
 
+@pytest.fixture
+def without_nohup() -> Iterator[None]:
+    """Let SIGHUP end what the test starts, also where the tests themselves are run by nohup."""
+    handler = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, handler)
+
+
+@pytest.mark.usefixtures("without_nohup")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_it_starts_everything_and_ends_everything(
     run: Run, checkout: Path, number: signal.Signals
