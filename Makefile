@@ -19,7 +19,7 @@ help: ## list the targets
 
 # exec, so that no shell stands between make and the launcher when a signal comes
 run: $(INSTALLED) ## start the service with a PostgreSQL of its own, or with DATABASE_URL
-	@exec $(PY) deploy/local/run.py
+	@exec $(PY) tools/run.py
 
 test: $(INSTALLED) ## run all tests, then lint
 	@$(PY) -m pytest
@@ -35,7 +35,7 @@ test-clients: $(INSTALLED) ## make a TypeScript client from docs/openapi.json by
 	@$(PY) -m pytest --no-cov tests/external/test_typescript.py
 
 fuzz: $(INSTALLED) ## send the service 10,000 requests that its document allows and forbids
-	@PYTHONPATH=deploy/local exec $(PY) -m tests.fuzz
+	@PYTHONPATH=tools exec $(PY) -m tests.fuzz
 
 faults: $(INSTALLED) ## break things for half an hour, and renew the table in docs/faults.md
 	@FAULTS=long $(PY) -m pytest --no-cov tests/faults tests/faults/external
@@ -64,17 +64,17 @@ bench-logging: $(INSTALLED) ## measure what a line in the log and figures for Pr
 lint: $(INSTALLED) ## check style, format and types
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
-	@$(PY) -m mypy --strict taskapi wsgi.py gunicorn.conf.py deploy tests bench examples
+	@$(PY) -m mypy --strict taskapi wsgi.py gunicorn.conf.py tools tests bench examples
 	@$(PY) -m sqlfluff lint --nocolor --disable-progress-bar sql migrations docs/recipes bench/sql
 	@.venv/bin/squawk --exclude-path '*.rollback.sql' $(MIGRATIONS)
 	@.venv/bin/squawk --exclude $(DROPS) migrations/*.rollback.sql docs/recipes/*.rollback.sql
 	@.venv/bin/hadolint deploy/Dockerfile
 
 explain: $(INSTALLED) ## print the plan of each statement on a filled database, with what it read
-	@PYTHONPATH=deploy/local exec $(PY) -m tests.plans
+	@PYTHONPATH=tools exec $(PY) -m tests.plans
 
 database-docs: $(INSTALLED) ## renew what docs/database.md has from a database: diagram and sizes
-	@PYTHONPATH=deploy/local exec $(PY) -m tests.database_docs
+	@PYTHONPATH=tools exec $(PY) -m tests.database_docs
 
 openapi: $(INSTALLED) ## renew docs/openapi.json, the copy of /openapi.json
 	@$(PY) -m tests.openapi

@@ -11,9 +11,9 @@ from typing import Any
 from gunicorn import glogging
 
 from taskapi.config import ConfigError, load_config
-from taskapi.logs import make_formatter
-from taskapi.metrics import forget_worker, share_with_workers
-from taskapi.worker import forget_clients
+from taskapi.operations.logs import make_formatter
+from taskapi.operations.metrics import forget_worker, share_with_workers
+from taskapi.operations.worker import forget_clients
 
 try:
     _config = load_config()
@@ -28,7 +28,7 @@ else:
     bind = f"{_host}:{_config.port}"
 # A request waits for the database most of its time, which threads do well; processes for the cores.
 # This is gthread, but for who waits for requests and how it stops; it needs Linux.
-worker_class = "taskapi.worker.SharingWorker" if hasattr(select, "epoll") else "gthread"
+worker_class = "taskapi.operations.worker.SharingWorker" if hasattr(select, "epoll") else "gthread"
 workers = _config.web_concurrency
 threads = _config.web_threads
 loglevel = _config.log_level

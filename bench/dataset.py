@@ -14,8 +14,8 @@ import psycopg
 from embedded_postgres import find_programs
 from psycopg.conninfo import make_conninfo
 
-from taskapi.migrations import apply_migrations
-from taskapi.passwords import hash_password
+from taskapi.accounts.passwords import hash_password
+from taskapi.migrate.run import apply_migrations
 
 STATEMENTS = {path.stem: path.read_text() for path in Path(__file__).parent.glob("sql/*.sql")}
 PASSWORD = "a password of the bench"  # noqa: S105

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import resource
 import statistics
@@ -16,7 +17,7 @@ from psycopg.conninfo import make_conninfo
 from rounds import OVERHEAD, Bench, Options, Row
 from systems import BenchError, cpu_seconds
 
-from taskapi.sql_files import STATEMENTS
+from taskapi.database.statements import STATEMENTS
 
 # For each request its file in sql/ and whose it is, with the numbers of that user's tasks.
 _FILES = {
@@ -41,9 +42,6 @@ _PARAMETERS: dict[str, str | None] = {
     "q": None,
     "provider_email": None,
     "versions": None,
-    "title": _TITLE,
-    "description": _DESCRIPTION,
-    "set_description": "true",
 }
 
 
@@ -87,8 +85,11 @@ def write_script(request: Request) -> tuple[str, dict[str, str]]:
     """Return what pgbench runs for a request, made from sql/, and the variables in it."""
     file, user = _FILES[request.name]
     parameters = {**_PARAMETERS, "user_id": user_id(user)}
-    # A task is created open, toggled without a body, and listed whatever it is.
-    parameters["completed"] = "false" if request.name == "create" else None
+    # A task is toggled without a body, and listed whether it is completed or not.
+    parameters["completed"] = None
+    task = {"title": _TITLE, "description": _DESCRIPTION}
+    parameters["changes"] = json.dumps(task)
+    parameters["members"] = json.dumps({**task, "completed": False})
     used: dict[str, str] = {}
 
     def substitute(found: re.Match[str]) -> str:

@@ -25,14 +25,15 @@ from flask import Flask  # noqa: E402
 from psycopg.rows import dict_row  # noqa: E402
 from request_log import answer, read_request  # noqa: E402
 
-from taskapi import config, create_app, queries, tokens  # noqa: E402
+from taskapi import config, create_app  # noqa: E402
+from taskapi.accounts import tokens  # noqa: E402
 from taskapi.config import load_config  # noqa: E402
-from taskapi.connection import Connection, connection_settings  # noqa: E402
-from taskapi.db import ACT_AS, QUERIES  # noqa: E402
-from taskapi.metrics import share_with_workers  # noqa: E402
-from taskapi.migrations import apply_migrations  # noqa: E402
-from taskapi.sql_files import STATEMENTS  # noqa: E402
-from taskapi.views import tasks  # noqa: E402
+from taskapi.database.connection import Connection, connection_settings  # noqa: E402
+from taskapi.database.pool import ACT_AS, QUERIES  # noqa: E402
+from taskapi.database.statements import STATEMENTS  # noqa: E402
+from taskapi.migrate.run import apply_migrations  # noqa: E402
+from taskapi.operations.metrics import share_with_workers  # noqa: E402
+from taskapi.tasks import queries, routes  # noqa: E402
 
 ROUNDS = 3000
 SECRET = "-" * 32
@@ -98,7 +99,7 @@ def measure_parts(app: Flask, environ: dict[str, Any]) -> dict[str, list[float]]
     [authorize] = app.before_request_funcs["tasks"]
     app.before_request_funcs["tasks"] = [parts.timed("token and path", authorize)]
     queries.get_task = parts.timed("the query", queries.get_task)
-    tasks.tagged = parts.timed("JSON and entity tag", tasks.tagged)
+    routes.tagged = parts.timed("JSON and entity tag", routes.tagged)
     times: dict[str, list[float]] = {}
     for _ in range(ROUNDS):
         given = dict(environ)
@@ -143,10 +144,11 @@ def measure_round_trips(url: str, environ: dict[str, Any]) -> dict[str, list[flo
 def measure_tokens(token: str) -> dict[str, list[float]]:
     """Return the times of verifying a token, and of one that was verified before."""
     settings = config.current()
-    verify, names = tokens._verify_ours.__wrapped__, tokens.Names(None, None)
+    verify = tokens._verify_ours.__wrapped__
+    expected = tokens.ExpectedClaims(None, None)
     return measure(
         {
-            "a token verified": lambda: verify(token, settings.jwt_secrets, names),
+            "a token verified": lambda: verify(token, settings.jwt_secrets, expected),
             "... remembered": lambda: tokens.verify_token(token),
         }
     )

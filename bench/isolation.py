@@ -23,11 +23,11 @@ import psycopg  # noqa: E402
 from embedded_postgres import EmbeddedPostgres  # noqa: E402
 
 from taskapi.config import load_config  # noqa: E402
-from taskapi.db import QUERIES, Database  # noqa: E402
-from taskapi.migrations import apply_migrations  # noqa: E402
+from taskapi.database.pool import QUERIES, Database  # noqa: E402
+from taskapi.migrate.run import apply_migrations  # noqa: E402
 
 ROUNDS = 3000
-CREATION = {"title": "x", "description": None, "completed": False, "provider_email": None}
+CREATION = {"members": {"title": "x", "completed": False}, "provider_email": None}
 WHOLE_LIST = {
     "after_created_at": None,
     "after_id": None,

@@ -19,7 +19,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "deploy" / "local")]
 
 from embedded_postgres import EmbeddedPostgres  # noqa: E402
 
-from taskapi.sql_files import STATEMENTS  # noqa: E402
+from taskapi.database.statements import STATEMENTS  # noqa: E402
 from tests.accounts import Account  # noqa: E402
 from tests.service import Service, migrate  # noqa: E402
 

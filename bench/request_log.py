@@ -30,8 +30,8 @@ from werkzeug.test import EnvironBuilder  # noqa: E402
 
 from taskapi import create_app  # noqa: E402
 from taskapi.config import load_config  # noqa: E402
-from taskapi.metrics import share_with_workers  # noqa: E402
-from taskapi.migrations import apply_migrations  # noqa: E402
+from taskapi.migrate.run import apply_migrations  # noqa: E402
+from taskapi.operations.metrics import share_with_workers  # noqa: E402
 
 ROUNDS = 3000
 LOG, COUNT = "log_request", "count_request"

@@ -1,5 +1,10 @@
--- Give the transaction a role, whom it acts for, and the settings that the next statement counts
--- on. All of it ends with the transaction, so that a pooled connection keeps nothing of a user.
+-- Set the role, the identity that row-level security checks, and the settings that the next
+-- statement relies on. All of it ends with the transaction: a pooled connection keeps nothing.
+-- @param role text: taskapi_user, taskapi_login, or none for the role of the connection
+-- @param user_id text: the user of taskapi_user, else empty
+-- @param email text: the email of taskapi_login, else empty
+-- @param statement_timeout text: with its unit, such as 5000ms
+-- @return one row that nobody reads
 SELECT
     set_config('role', %(role)s, true),
     set_config('app.user_id', %(user_id)s, true),

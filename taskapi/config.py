@@ -1,4 +1,4 @@
-"""The configuration: read once from the environment, checked, and never changed after."""
+"""The configuration: read from the environment once, checked, never changed."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
 class ConfigError(Exception):
-    """A variable is missing or has a value that can't be used; the message names it."""
+    """A variable is missing or invalid. The message names it, in one line."""
 
 
 @dataclass(frozen=True)
 class Config:
-    """What the operator may set; `.env.example` documents each variable."""
+    """The settings. docs/configuration.md and `.env.example` document each variable."""
 
-    # Both are secrets: kept out of repr(), so that no traceback or log line shows them.
+    # Secrets: kept out of repr(), so that no traceback or log line shows them.
     database_url: str = field(repr=False)
     jwt_secrets: tuple[str, ...] = field(repr=False)
     jwt_expires_seconds: int
@@ -49,7 +49,7 @@ class Config:
 
 
 def current() -> Config:
-    """Return the configuration of the application that serves this request."""
+    """Return the current application's configuration."""
     config: Config = current_app.extensions["taskapi.config"]
     return config
 
@@ -57,7 +57,7 @@ def current() -> Config:
 def load_config(environ: Mapping[str, str] = os.environ) -> Config:
     """Return the checked configuration. An empty variable counts as not set.
 
-    Raises ConfigError, with one line that names the variable.
+    Raises ConfigError.
     """
     config = Config(
         database_url=load_database_url(environ),
@@ -91,9 +91,9 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
 
 
 def load_database_url(environ: Mapping[str, str] = os.environ) -> str:
-    """Return DATABASE_URL, all that the migrations need.
+    """Return DATABASE_URL, the only variable that migrations need.
 
-    Raises ConfigError; its message never repeats the value, which may hold a password.
+    Raises ConfigError. Its message doesn't show the value, which may contain a password.
     """
     url = environ.get("DATABASE_URL", "")
     if not url:
@@ -111,7 +111,7 @@ def _secrets(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
     secrets = tuple(item.strip() for item in environ.get(name, "").split(",") if item.strip())
     if not secrets:
         raise ConfigError(f"{name} is not set: give at least 32 random bytes")
-    # RFC 7518, 3.2: a key for HS256 has at least the size of its hash.
+    # A key for HS256 has at least the size of the hash (RFC 7518, 3.2).
     if any(len(os.fsencode(secret)) < 32 for secret in secrets):
         raise ConfigError(f"{name} is too short: give at least 32 bytes, and no comma within them")
     return secrets

@@ -1,4 +1,4 @@
-"""The exceptions of this project. `errors.py` alone knows what each is in HTTP."""
+"""The exceptions that a request can end with. `web/errors.py` says how each is answered."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TypedDict
 
 
 class Fault(TypedDict):
-    """One thing that is wrong with a request."""
+    """One entry of a 422's `detail`."""
 
     loc: list[str]
     msg: str
@@ -14,11 +14,11 @@ class Fault(TypedDict):
 
 
 class TaskApiError(Exception):
-    """The base of all exceptions of this project that a request can end with."""
+    """The base of this module's exceptions."""
 
 
 class InvalidInput(TaskApiError):
-    """What the client sent is well formed but can't be accepted."""
+    """The request is well formed, but its content can't be accepted."""
 
     def __init__(self, *faults: Fault) -> None:
         super().__init__(*faults)
@@ -26,7 +26,7 @@ class InvalidInput(TaskApiError):
 
 
 class IdempotencyKeyReused(InvalidInput):
-    """The user has sent this key with another request before."""
+    """The user sent this Idempotency-Key with a different request before."""
 
     def __init__(self) -> None:
         message = "Was sent with another request before"
@@ -34,23 +34,23 @@ class IdempotencyKeyReused(InvalidInput):
 
 
 class MissingToken(TaskApiError):
-    """The request bears no token."""
+    """The request has no token."""
 
 
 class InvalidToken(TaskApiError):
-    """The token isn't ours, is broken, or names nobody."""
+    """The token has a wrong signature or claims, or doesn't name a user."""
 
 
 class TokenExpired(TaskApiError):
-    """The token was good until its `exp`."""
+    """The token's `exp` has passed."""
 
 
 class InvalidCredentials(TaskApiError):
-    """No account has this address and this password."""
+    """No account has this email and password."""
 
 
 class AccessDenied(TaskApiError):
-    """The URL names another user than the token."""
+    """The URL's user_id is not the token's."""
 
 
 class TaskNotFound(TaskApiError):
@@ -58,19 +58,19 @@ class TaskNotFound(TaskApiError):
 
 
 class TaskChanged(TaskApiError):
-    """The task is there, but not in a version that the client's If-Match names."""
+    """The task exists, but no ETag in If-Match is its version."""
 
 
 class EmailTaken(TaskApiError):
-    """An account has this address already."""
+    """An account has this email already."""
 
 
 class EmailOfAnotherUser(TaskApiError):
-    """The address that the identity provider vouches for is another account's."""
+    """The email in an identity provider's token belongs to another account."""
 
 
 class TooManyFailedLogins(TaskApiError):
-    """The client or the address has failed too often; over in `retry_after` seconds."""
+    """The client or the email has failed too often. `retry_after` is in seconds."""
 
     def __init__(self, retry_after: int) -> None:
         super().__init__(retry_after)
@@ -78,30 +78,34 @@ class TooManyFailedLogins(TaskApiError):
 
 
 class PasswordsBusy(TaskApiError):
-    """All that may work on passwords at once do, and none was through in time."""
+    """No password hash could be computed in time: too many are being computed."""
 
 
 class IdentityProviderUnavailable(TaskApiError):
-    """The identity provider's keys can't be fetched, and this token's isn't known."""
+    """The identity provider's keys can't be fetched. `retry_after` is in seconds."""
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__(retry_after)
+        self.retry_after = retry_after
 
 
 class UnknownUser(TaskApiError):
-    """The account is gone, though a token for it may still be good."""
+    """The token is valid, but its account does not exist any more."""
 
 
 class DatabaseUnavailable(TaskApiError):
-    """The database can't be reached, has no connection free, or gave up on a statement."""
+    """The database can't be reached, has no free connection, or a statement hit its limit."""
 
 
 class MigrationsPending(TaskApiError):
-    """The database lacks migrations of this release."""
+    """Migrations of this release are not applied."""
 
 
 def fault(location: str, name: str, message: str, kind: str = "value_error") -> Fault:
-    """Return one entry of a 422's `detail`; `location` is where it came, such as `body`."""
+    """Return an entry of a 422's `detail`. `location` is path, query, header or body."""
     return {"loc": [location, name], "msg": message, "type": kind}
 
 
 def missing(location: str, name: str) -> Fault:
-    """Return the entry for a member that had to be there."""
+    """Return the entry for a required member that is absent."""
     return fault(location, name, "Field required", "value_error.missing")

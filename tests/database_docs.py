@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 from embedded_postgres import EmbeddedPostgres
 
-from taskapi.migrations import apply_migrations
+from taskapi.migrate.run import apply_migrations
 from tests.plans import fill
 from tests.service import ROOT
 

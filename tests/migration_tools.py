@@ -11,7 +11,7 @@ from pathlib import Path
 from embedded_postgres import find_programs
 from psycopg.conninfo import make_conninfo
 
-from taskapi.sql_files import MIGRATIONS_DIR, released_migrations
+from taskapi.database.statements import MIGRATIONS_DIR, released_migrations
 from tests.service import PATIENCE, ROOT
 
 RECIPES_DIR = ROOT / "docs" / "recipes"

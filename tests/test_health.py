@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 
-from taskapi.sql_files import released_migrations
+from taskapi.database.statements import released_migrations
 from tests.checks import assert_error
 from tests.conftest import MakeService
 from tests.service import free_port, migrate, run_command, wait_until

@@ -16,9 +16,9 @@ import psycopg
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from taskapi import key_set
+from taskapi.accounts import key_set
+from taskapi.accounts.key_set import KeySet
 from taskapi.exceptions import IdentityProviderUnavailable, InvalidToken
-from taskapi.key_set import KeySet
 from tests.accounts import PASSWORD, Account
 from tests.checks import assert_error, assert_task
 from tests.conftest import MakeService

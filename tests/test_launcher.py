@@ -44,7 +44,7 @@ def run(checkout: Path) -> Iterator[Run]:
     def start(**variables: str) -> subprocess.Popen[str]:
         launchers.append(
             subprocess.Popen(
-                [sys.executable, "deploy/local/run.py"],
+                [sys.executable, "tools/run.py"],
                 cwd=checkout,
                 env=environment(**variables),
                 stdout=subprocess.PIPE,

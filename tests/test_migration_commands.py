@@ -12,8 +12,8 @@ from collections.abc import Callable
 import psycopg
 import pytest
 
-from taskapi.migrations import apply_migrations
-from taskapi.sql_files import MIGRATIONS_DIR, released_migrations
+from taskapi.database.statements import MIGRATIONS_DIR, released_migrations
+from taskapi.migrate.run import apply_migrations
 from tests.service import PATIENCE, ROOT, environment, run_command
 
 RELEASED = released_migrations()
@@ -109,7 +109,7 @@ def test_a_rollback_says_what_it_drops(command: Command, empty_database: str) ->
     done = command("rollback", "--all")
     assert done.returncode == 1
     for id in RELEASED:
-        assert f"{id} is undone by" in done.stderr
+        assert f"{id} is rolled back by" in done.stderr
     assert "    DROP TABLE IF EXISTS users;" in done.stderr
     assert re.search(r"which drops table users: about 1,234 rows, \d+ kB", done.stderr)
     assert done.stderr.splitlines()[-1] == (

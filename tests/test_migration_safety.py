@@ -16,9 +16,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from taskapi.migration_files import MigrationError, checksum, create_migration
-from taskapi.migrations import apply_migrations, list_migrations, rollback_migrations
-from taskapi.sql_files import MIGRATIONS_DIR, released_migrations
+from taskapi.database.statements import MIGRATIONS_DIR, released_migrations
+from taskapi.migrate.files import MigrationError, checksum, create_migration
+from taskapi.migrate.run import apply_migrations, list_migrations, rollback_migrations
 from tests.conftest import MakeDatabase
 from tests.migration_tools import add_migration, add_recipes, copy_released, dump_schema
 from tests.service import PATIENCE, ROOT, environment, wait_until
@@ -76,7 +76,7 @@ def apply_in_a_process(url: str, folder: Path) -> Iterator[subprocess.Popen[str]
     """Lend the process of an apply that has loaded all that it needs and waits for a line."""
     script = f"""
 from pathlib import Path
-from taskapi.migrations import apply_migrations
+from taskapi.migrate.run import apply_migrations
 print("loaded", flush=True)
 input()
 apply_migrations({url!r}, folder=Path({str(folder)!r}), report=print)
@@ -212,7 +212,7 @@ def test_two_with_one_number_are_refused(empty_database: str, migrations: Path) 
     twin = f"{first.partition('.')[0]}.a-twin"
     (migrations / f"{twin}.sql").write_text("SELECT 1;")
     for command in (list_migrations, apply_migrations, rollback_migrations):
-        with pytest.raises(MigrationError, match=f"{twin} and {first} have one number: give"):
+        with pytest.raises(MigrationError, match=f"{twin} and {first} have the same number: give"):
             command(empty_database, folder=migrations)
 
 
@@ -253,14 +253,14 @@ def test_a_rollback_without_a_way_back_is_refused(
         path.unlink()
     else:
         path.write_text(text)
-    with pytest.raises(MigrationError, match=f"{id} has no way back: write {path.name} first"):
+    with pytest.raises(MigrationError, match=f"{id} has no rollback: write {path.name} first"):
         rollback_migrations(empty_database, folder=migrations)
     assert list_migrations(empty_database, folder=migrations)[-1].applied_at
 
 
 def test_a_name_that_is_none_is_refused(empty_database: str, migrations: Path) -> None:
     (migrations / "Add_stuff.sql").write_text("SELECT 1;")
-    with pytest.raises(MigrationError, match=r"Add_stuff\.sql is no migration's name"):
+    with pytest.raises(MigrationError, match=r"Add_stuff\.sql is not a valid name"):
         apply_migrations(empty_database, folder=migrations)
 
 
@@ -336,7 +336,9 @@ def test_it_gives_up_after_so_many_tries(
     url, apply, _ = blocked
     with psycopg.connect(url, application_name="a report") as long_query:
         long_query.execute("SELECT count(*) FROM tasks")
-        with pytest.raises(MigrationError, match=r"3 times no lock, .* because of pid .*a report"):
+        with pytest.raises(
+            MigrationError, match=r"no lock after 3 tries, .* because of pid .*a report"
+        ):
             apply(lock_timeout=0.3, tries=3)
     assert len(apply()) == 1
 
@@ -356,7 +358,7 @@ def test_it_tells_what_a_long_statement_waits_for(
         long_query.rollback()
         migration.result(PATIENCE)
     assert lines[0].startswith("running 1 s: ALTER TABLE tasks ADD COLUMN IF NOT EXISTS more int;")
-    assert f"; waits for pid {pid} (" in lines[0]
+    assert f"; waiting for pid {pid} (" in lines[0]
     assert "a report, idle in transaction, " in lines[0]
 
 
@@ -386,7 +388,7 @@ def test_one_that_waits_for_another_says_so(empty_database: str, migrations: Pat
         blocker.rollback()
         assert first.result(PATIENCE) == ids
         assert second.result(PATIENCE) == []
-    assert lines[0].startswith("waits for pid ")
+    assert lines[0].startswith("waiting for pid ")
     assert "which migrates since" in lines[0]
 
 

@@ -14,9 +14,9 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from taskapi.migration_files import MigrationError
-from taskapi.migrations import apply_migrations, rollback_migrations
-from taskapi.sql_files import released_migrations
+from taskapi.database.statements import released_migrations
+from taskapi.migrate.files import MigrationError
+from taskapi.migrate.run import apply_migrations, rollback_migrations
 from tests.accounts import Account
 from tests.conftest import MakeDatabase, MakePostgres, MakeService, as_uri
 from tests.service import ROOT, environment, free_port, run_command, wait_until
@@ -215,7 +215,7 @@ def test_a_process_without_a_name_can_migrate(empty_database: str) -> None:
     """As in a container with `--user 12345`: yoyo logs who it was."""
     script = f"""
 import pwd
-from taskapi.migrations import apply_migrations
+from taskapi.migrate.run import apply_migrations
 
 def getpwuid(uid):
     raise KeyError(f"getpwuid(): uid not found: {{uid}}")

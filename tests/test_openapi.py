@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from taskapi.openapi import UNDOCUMENTED
-from taskapi.queries import Task
+from taskapi.tasks.queries import Task
 from taskapi.version import VERSION
 from tests.accounts import PASSWORD, Account
 from tests.checks import assert_error
@@ -184,7 +184,7 @@ def test_turned_off_it_is_not_there_and_costs_nothing() -> None:
         "paths = '/openapi.json', '/docs', '/docs/swagger-ui.css', '/'\n"
         "print(*(client.get(path).status_code for path in paths))\n"
         "print('docs' in client.get('/').text, 'apispec' in sys.modules,\n"
-        "    'flask_swagger_ui' in sys.modules, 'taskapi.openapi' in sys.modules)\n"
+        "    'flask_swagger_ui' in sys.modules, 'taskapi.openapi.routes' in sys.modules)\n"
     )
     done = run_command("-c", code, DATABASE_URL="postgresql://x/y", JWT_SECRET="x" * 32, DOCS="off")
     assert done.stdout.splitlines() == ["404 404 404 200", "False False False False"], done.stderr

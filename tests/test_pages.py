@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from taskapi.sql_files import STATEMENTS
+from taskapi.database.statements import STATEMENTS
 from tests.accounts import Account
 from tests.checks import assert_faults, assert_task
 

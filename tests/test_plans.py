@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from taskapi.sql_files import STATEMENTS
+from taskapi.database.statements import STATEMENTS
 from tests.conftest import MakeDatabase
 from tests.plans import EXPECTED, explain, faults, fill, find_users, plan_of
 from tests.service import migrate

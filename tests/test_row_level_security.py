@@ -18,13 +18,16 @@ from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import Trace
 from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
 
-from taskapi import queries
+from taskapi.accounts import queries as accounts
 from taskapi.config import load_config
-from taskapi.db import FOR_NOBODY, Database
-from taskapi.migration_files import MigrationError
-from taskapi.migrations import apply_migrations, rollback_migrations
-from taskapi.sql_files import STATEMENTS
+from taskapi.database.pool import UNPRIVILEGED, Database
+from taskapi.database.statements import STATEMENTS
+from taskapi.migrate.files import MigrationError
+from taskapi.migrate.run import apply_migrations, rollback_migrations
+from taskapi.operations import queries as operations
+from taskapi.tasks import queries as task_queries
 from tests.accounts import Account
 from tests.careless import (
     FOR_A_USER,
@@ -65,10 +68,8 @@ def tasks(user: Account, other_user: Account) -> dict[str, Any]:
     return {
         "user_id": user.id,
         "id": other_user.request("GET").json()[0]["id"],
-        "title": "taken over",
-        "description": "taken over",
-        "set_description": True,
-        "completed": False,
+        "changes": Jsonb({"title": "taken over", "description": "taken over"}),
+        "members": Jsonb({"title": "taken over", "completed": False}),
         "versions": None,
         "key": "a-key",
         "request_hash": bytes(32),
@@ -373,24 +374,26 @@ def test_every_table_is_under_a_policy(database: psycopg.Connection) -> None:
 def test_each_query_acts_for_whom_it_is() -> None:
     """As PostgreSQL would refuse it otherwise, but for a service that logs in as a superuser."""
     for name, statement in STATEMENTS.items():
-        function = (
-            inspect.getsource(getattr(queries, name, str.lower)) if name in dir(queries) else ""
+        function = "".join(
+            inspect.getsource(getattr(module, name))
+            for module in (accounts, operations, task_queries)
+            if hasattr(module, name)
         )
         code = re.sub(rb"--.*", b"", statement)
         if re.search(rb"\btasks\b", code):
             assert ".as_user(user_id)" in re.sub(r"\s", "", function), name
         elif re.search(rb"\busers\b", code):
             assert ".as_login(email)" in function, name
-    assert set(FOR_NOBODY) == {"list_applied_migrations"}
-    source = inspect.getsource(queries)
+    assert set(UNPRIVILEGED) == {"list_applied_migrations"}
+    source = "".join(inspect.getsource(module) for module in (accounts, operations, task_queries))
     runs = len(re.findall(r"\.(?:read|write)\(", source))
     actors = r"\.as_user\(user_id\)|\.as_login\(email\)|\.as_(?:nobody|purger)\(\)"
-    assert len(re.findall(actors, source)) == runs == source.count("db.current()")
+    assert len(re.findall(actors, source)) == runs == source.count("pool.current()")
 
 
 def test_what_acts_for_nobody_runs_nothing_else(database_url: str) -> None:
     database = Database(load_config({"DATABASE_URL": database_url, "JWT_SECRET": SECRET}))
-    for name in set(STATEMENTS) - set(FOR_NOBODY):
+    for name in set(STATEMENTS) - set(UNPRIVILEGED):
         with pytest.raises(KeyError):
             database.as_nobody().read(name, user_id=str(uuid.uuid4()))
 

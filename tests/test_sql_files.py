@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import ast
 import inspect
+import itertools
 import re
 
 import psycopg
 import pytest
 
-from taskapi import queries
-from taskapi.sql_files import MIGRATION_STATEMENTS, SQL_DIR, STATEMENTS, released_migrations
+from taskapi.accounts import queries as accounts
+from taskapi.database.statements import (
+    MIGRATION_STATEMENTS,
+    SQL_DIR,
+    STATEMENTS,
+    released_migrations,
+)
+from taskapi.operations import queries as operations
+from taskapi.tasks import queries as tasks
 from tests.service import ROOT
 
 SOURCES = sorted((ROOT / "taskapi").rglob("*.py"))
@@ -18,7 +26,7 @@ SOURCES = sorted((ROOT / "taskapi").rglob("*.py"))
 TEXTS = {
     str(path.relative_to(SQL_DIR)): path.read_text() for path in sorted(SQL_DIR.rglob("*.sql"))
 }
-# What goes before every query; db.py alone runs it.
+# Sent ahead of every statement, by the pool only.
 RUN_BEFORE_EACH = {"act_as"}
 QUERIES = set(STATEMENTS) - RUN_BEFORE_EACH
 SQL_TEXT = re.compile(
@@ -56,19 +64,22 @@ def test_there_is_no_sql_in_python() -> None:
 
 def test_each_statement_has_one_function_of_its_name() -> None:
     functions = {
-        name
-        for name, member in inspect.getmembers(queries, inspect.isfunction)
-        if member.__module__ == queries.__name__ and not name.startswith("_")
+        f"{module.__name__.split('.')[1]}/{name}.sql": function
+        for module in (accounts, operations, tasks)
+        for name, function in inspect.getmembers(module, inspect.isfunction)
+        if function.__module__ == module.__name__ and not name.startswith("_")
     }
-    assert functions == QUERIES
-    for name in functions:
-        assert f'"{name}"' in inspect.getsource(getattr(queries, name))
-    source = (ROOT / "taskapi" / "db.py").read_text()
+    in_folders = {name for name in TEXTS if "/" in name and not name.startswith("migrate/")}
+    assert set(functions) == in_folders
+    assert len(QUERIES) == len(in_folders)
+    for function in functions.values():
+        assert f'"{function.__name__}"' in inspect.getsource(function)
+    source = (ROOT / "taskapi" / "database" / "pool.py").read_text()
     assert all(source.count(f'STATEMENTS["{name}"]') == 1 for name in RUN_BEFORE_EACH)
 
 
 def test_each_statement_of_the_migrations_commands_is_run_by_them() -> None:
-    sources = "".join(path.read_text() for path in SOURCES if path.name.startswith("migration"))
+    sources = "".join(path.read_text() for path in SOURCES if path.parent.name == "migrate")
     for name in MIGRATION_STATEMENTS:
         calls = rf'MIGRATION_STATEMENTS\["{name}"\]|_query\([a-z.]+, "{name}"'
         assert re.search(calls, sources), name
@@ -77,18 +88,31 @@ def test_each_statement_of_the_migrations_commands_is_run_by_them() -> None:
 def test_each_function_has_one_caller() -> None:
     """A query that nobody calls is dead, one that several call wants a look."""
     for name in QUERIES:
-        callers = [path for path in SOURCES if f"queries.{name}(" in path.read_text()]
+        callers = [path for path in SOURCES if re.search(rf"\bqueries\.{name}\b", path.read_text())]
         assert len(callers) == 1, name
 
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_each_file_is_one_statement_with_a_line_that_says_what_it_is_for(name: str) -> None:
     text = TEXTS[name]
-    assert re.match(r"-- [A-Z].*\.\n", text.replace("\n-- ", " "))
+    assert re.match(r"-- [A-Z][^@]*\.\n(-- @|[A-Z])", text)
     code = re.sub(r"--.*", "", text)
     assert code.count(";") == 1
     assert code.rstrip().endswith(";")
     assert not re.search(r"%s|\*", code), "named columns, named parameters"
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_each_header_lists_the_parameters_and_what_is_returned(name: str) -> None:
+    lines = TEXTS[name].splitlines()
+    header = "\n".join(itertools.takewhile(lambda line: line.startswith("--"), lines))
+    code = "\n".join(lines).removeprefix(header)
+    listed = re.findall(r"^-- @param (\w+) [a-z]+(?:\[\])?(?:$|: \w)", header, re.MULTILINE)
+    used = set(re.findall(r"%\((\w+)\)s", code))
+    assert len(listed) == len(set(listed))
+    assert set(listed) == used
+    returns = re.search(r"^(SELECT|WITH)|RETURNING", code, re.MULTILINE) is not None
+    assert header.count("-- @return ") == returns
 
 
 @pytest.mark.parametrize(
@@ -97,7 +121,7 @@ def test_each_file_is_one_statement_with_a_line_that_says_what_it_is_for(name: s
 def test_each_statement_on_tasks_names_the_user(name: str) -> None:
     code = re.sub(r"--.*", "", STATEMENTS[name].decode())
     if "INSERT" in code:
-        assert re.search(r"INSERT INTO tasks \(user_id.*VALUES \(%\(user_id\)s", code, re.DOTALL)
+        assert re.search(r"INSERT INTO tasks \(user_id.*SELECT\s+%\(user_id\)s", code, re.DOTALL)
     else:
         assert re.search(r"WHERE user_id = %\(user_id\)s", code)
 
@@ -105,7 +129,7 @@ def test_each_statement_on_tasks_names_the_user(name: str) -> None:
 @pytest.mark.parametrize("name", TEXTS)
 def test_each_statement_plans_against_the_schema(name: str, database: psycopg.Connection) -> None:
     text = TEXTS[name]
-    if name == "migrations/create_checksums.sql":
+    if name == "migrate/create_checksums.sql":
         return  # PostgreSQL explains no DDL
     params = dict.fromkeys(re.findall(r"%\((\w+)\)s", text))
     plan = database.execute(f"EXPLAIN {text}", params).fetchall()

@@ -19,8 +19,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from taskapi.headers import HEADERS
-from taskapi.logs import REQUEST_ID
+from taskapi.operations.logs import REQUEST_ID
+from taskapi.web.headers import HEADERS
 from tests.accounts import PASSWORD, Account
 from tests.checks import assert_error
 from tests.external.nginx import Nginx

@@ -1,0 +1,28 @@
+-- Set completed, or toggle it.
+-- @param user_id uuid
+-- @param id uuid
+-- @param completed boolean: the new value; null toggles
+-- @param versions timestamptz[]: values of updated_at for which it is changed; null: any
+-- @return the task; no row: there is no such task; a row of nulls: it is not in one of the versions
+WITH target AS (
+    SELECT id, updated_at
+    FROM tasks
+    WHERE user_id = %(user_id)s
+        AND id = %(id)s
+    FOR UPDATE
+), changed AS (
+    UPDATE tasks
+    SET completed = coalesce(%(completed)s, NOT tasks.completed)
+    FROM target
+    WHERE tasks.user_id = %(user_id)s
+        AND tasks.id = target.id
+        AND coalesce(target.updated_at = ANY(%(versions)s::timestamptz[]), true)
+    RETURNING
+        tasks.id, tasks.user_id, tasks.title, tasks.description, tasks.completed,
+        tasks.created_at, tasks.updated_at
+)
+SELECT
+    changed.id, changed.user_id, changed.title, changed.description, changed.completed,
+    changed.created_at, changed.updated_at
+FROM target
+LEFT JOIN changed ON changed.id = target.id;

@@ -1,0 +1,46 @@
+-- Create a task as create_task does, unless the user's key has created one: then return that one as
+-- it was created. ON CONFLICT DO UPDATE waits for a concurrent statement with the same key and
+-- returns its row, which this statement's snapshot can be too old to show. A user who does not
+-- exist, or whose email belongs to another account, violates idempotency_keys_user_id_fkey.
+-- @param user_id uuid
+-- @param provider_email text: the email of an identity provider's user, else null
+-- @param key text: the Idempotency-Key
+-- @param request_hash bytea: SHA-256 of the request
+-- @param members jsonb: the task's members by column name; an absent one is null
+-- @return the task; is_same_request: the key has this request_hash; is_replay: nothing was created
+WITH new_user AS (
+    INSERT INTO users (id, email)
+    SELECT %(user_id)s::uuid, %(provider_email)s::text
+    WHERE %(provider_email)s IS NOT NULL
+    ON CONFLICT DO NOTHING
+), candidate AS MATERIALIZED (
+    SELECT gen_random_uuid() AS id, given.title, given.description, given.completed
+    FROM jsonb_populate_record(NULL::tasks, %(members)s) AS given
+), claimed AS (
+    INSERT INTO idempotency_keys (user_id, key, request_hash, task_id)
+    SELECT %(user_id)s::uuid, %(key)s, %(request_hash)s, candidate.id
+    FROM candidate
+    ON CONFLICT (user_id, key) DO UPDATE SET key = excluded.key
+    RETURNING user_id, request_hash, task_id, created_at
+), created AS (
+    INSERT INTO tasks (user_id, id, title, description, completed)
+    SELECT
+        %(user_id)s::uuid, candidate.id, candidate.title, candidate.description,
+        candidate.completed
+    FROM candidate
+    JOIN claimed ON claimed.task_id = candidate.id
+    RETURNING id
+)
+SELECT
+    claimed.task_id AS id,
+    claimed.user_id,
+    candidate.title,
+    candidate.description,
+    candidate.completed,
+    claimed.created_at,
+    claimed.created_at AS updated_at,
+    claimed.request_hash = %(request_hash)s AS is_same_request,
+    created.id IS NULL AS is_replay
+FROM claimed
+CROSS JOIN candidate
+LEFT JOIN created ON created.id = claimed.task_id;

@@ -1,0 +1,1 @@
+"""Accounts, logins and tokens, and which user a request acts for."""

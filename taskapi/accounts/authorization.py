@@ -1,0 +1,35 @@
+"""Which user a request acts for: the check that every blueprint of a user's data registers."""
+
+from __future__ import annotations
+
+from flask import g, request
+
+from taskapi.accounts.tokens import verify_token
+from taskapi.exceptions import AccessDenied, InvalidInput, MissingToken, fault
+from taskapi.web.uuids import parse_uuid
+
+
+def authorize() -> None:
+    """Let a request pass only if its token is valid and names the URL's user.
+
+    A `before_request` of blueprints whose paths have `<user_id>`. The views get the token's user
+    as `user_id`, and all UUIDs of the path in lower case. Raises, in this order: MissingToken,
+    InvalidToken, TokenExpired or IdentityProviderUnavailable; InvalidInput for a path that is not
+    a UUID; AccessDenied.
+    """
+    if request.method == "OPTIONS":  # a browser's preflight has no token
+        return
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise MissingToken
+    identity = verify_token(token.strip())
+    path = {name: parse_uuid(value) for name, value in (request.view_args or {}).items()}
+    # For the log, also where the request is refused below.
+    g.user_id, g.task_id = identity.user_id, path.get("id")
+    malformed = [name for name, value in path.items() if value is None]
+    if malformed:
+        raise InvalidInput(*(fault("path", name, "Must be a UUID") for name in malformed))
+    if path["user_id"] != identity.user_id:
+        raise AccessDenied
+    request.view_args = path
+    g.provider_email = identity.provider_email

@@ -1,0 +1,34 @@
+"""What a client may send about accounts."""
+
+from __future__ import annotations
+
+from marshmallow import validate
+
+from taskapi.web.fields import RequestSchema, StoredText, Text, length
+
+
+class ProviderClaimsSchema(RequestSchema):
+    """The claims of an identity provider's token that are stored."""
+
+    email = StoredText(
+        required=True,
+        validate=[
+            length(0, 254),
+            validate.Regexp(
+                r"[^@\s]+@[^@\s]+\Z", error="Must be an email address with one @ and no white space"
+            ),
+        ],
+    )
+
+
+class SignupSchema(ProviderClaimsSchema):
+    """The body of POST /api/auth/signup."""
+
+    password = Text(required=True, validate=length(8, 128))
+
+
+class LoginSchema(RequestSchema):
+    """The body of POST /api/auth/login. Impossible credentials get 401, not 422."""
+
+    email = StoredText(required=True)
+    password = Text(required=True)

@@ -1,0 +1,1 @@
+"""How a statement of `sql/` reaches PostgreSQL and its rows come back."""

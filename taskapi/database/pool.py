@@ -1,0 +1,287 @@
+"""The connection pool, and the only way in which a statement reaches PostgreSQL.
+
+`current().as_user(user_id).read("list_tasks")`: the identity comes first, and no statement runs
+without one.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import psycopg
+from flask import current_app
+from psycopg_pool import ConnectionPool
+
+from taskapi.config import Config
+from taskapi.database.connection import (
+    Connection,
+    Statement,
+    connection_settings,
+    error_of,
+    number_parameters,
+)
+from taskapi.database.statements import STATEMENTS
+from taskapi.exceptions import DatabaseUnavailable
+
+logger = logging.getLogger("taskapi")
+
+# After these errors the server refuses the connection's next statements too: a prepared plan whose
+# result type has changed (0A000), a prepared statement that is gone (26000), a server that has
+# become read-only, as a demoted primary does (25006).
+POISONING_SQLSTATES = {"0A000", "26000", "25006"}
+
+ACT_AS = number_parameters("act_as", STATEMENTS["act_as"])
+QUERIES = {name: number_parameters(name, text) for name, text in STATEMENTS.items()}
+# All that runs with the rights of the role that the service logs in with.
+UNPRIVILEGED = {"list_applied_migrations": QUERIES["list_applied_migrations"]}
+
+# Seconds that a worker's last thread waits for another thread to finish with the database. Longer
+# than a busy database takes to finish one of several statements; in an outage it is spent once.
+STALL = 0.5
+
+
+class ConnectionLost(DatabaseUnavailable):
+    """The connection broke while a statement ran: it may or may not have taken effect."""
+
+
+class RoleRefused(DatabaseUnavailable):
+    """The role of a statement does not exist or is not granted: the statement didn't run."""
+
+
+class Usage(threading.local):
+    """What the request that this thread serves has cost so far. Times are in seconds."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Start with the next request."""
+        self.round_trips = 0
+        # From sending a statement to its last row, and waiting for a free connection before that.
+        self.seconds = 0.0
+        self.waited = 0.0
+        # Connections that were found broken.
+        self.lost = 0
+
+
+class PoolState(NamedTuple):
+    """Open, used and allowed connections, and the requests that wait for one."""
+
+    size: int
+    used: int
+    waiting: int
+    max: int
+
+
+class Database:
+    """A pool of connections to one PostgreSQL database, closed at first.
+
+    Open it in the process that uses it. Workers would share a pool that was opened before the
+    fork, and read each other's results.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.usage = Usage()
+        self._lent: set[Connection] = set()
+        # One thread of the worker never waits for the database, so that requests that don't need
+        # it are answered during an outage.
+        self._places = threading.BoundedSemaphore(max(1, config.web_threads - 1))
+        self._is_stuck = False
+        self._timeout = config.db_pool_timeout
+        self._settings = {"statement_timeout": f"{round(config.db_statement_timeout * 1000)}ms"}
+        self._pool = ConnectionPool(
+            config.database_url,
+            connection_class=Connection,
+            kwargs=connection_settings(config),
+            open=False,
+            min_size=config.db_pool_min,
+            max_size=config.db_pool_max,
+            timeout=config.db_pool_timeout,
+            max_lifetime=config.db_pool_max_lifetime,
+            # Seconds. After a failed connect the pool waits one second, then twice as long each
+            # time. Less than a second here makes it give up after the second failure, and
+            # reconnect_if_needed starts it again while requests wait: a server that is back is
+            # noticed within about a second.
+            reconnect_timeout=0.5,
+            reconnect_failed=reconnect_if_needed,
+            name="taskapi",
+        )
+
+    def open(self) -> None:
+        """Start connecting, without waiting: /ready reports when the database answers."""
+        self._pool.open()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._pool.close()
+
+    def stats(self) -> dict[str, int]:
+        """Return psycopg_pool's counters. Times are in milliseconds."""
+        return self._pool.get_stats()
+
+    def pool_state(self) -> PoolState:
+        """Return the pool's state of this moment."""
+        stats, used = self.stats(), len(self._lent)
+        size = stats["pool_available"] + used
+        return PoolState(size, used, stats["requests_waiting"], stats["pool_max"])
+
+    def as_user(self, user_id: str) -> Actor:
+        """Act as a user: row-level security shows this user's rows only."""
+        return Actor(self, "taskapi_user", QUERIES, user_id=user_id)
+
+    def as_login(self, email: str) -> Actor:
+        """Act for a sign-up or login: row-level security shows this email's account only."""
+        return Actor(self, "taskapi_login", QUERIES, email=email)
+
+    def as_purger(self) -> Actor:
+        """Act for the purge: row-level security shows expired rows only."""
+        return Actor(self, "taskapi_login", QUERIES)
+
+    def as_nobody(self) -> Actor:
+        """Act as the role that the service logs in with, which can run UNPRIVILEGED only."""
+        return Actor(self, "none", UNPRIVILEGED)
+
+    def run(
+        self, statement: Statement, params: Mapping[str, Any], acting: Mapping[str, str]
+    ) -> list[Any]:
+        """Run a statement with an identity and return its rows. Only Actor calls this.
+
+        `sql/act_as.sql` and the statement are sent together: one round trip and one transaction,
+        which the identity ends with. Raises DatabaseUnavailable and psycopg.Error.
+        """
+        name = statement.name.decode()
+        with self._connection() as conn:
+            self.usage.round_trips += 1
+            started = time.perf_counter()
+            try:
+                acted, result = conn.exchange(
+                    (ACT_AS, {**acting, **self._settings}), (statement, params)
+                )
+            # A server that ends a session for being idle or slow sends an InternalError.
+            except (psycopg.OperationalError, psycopg.InternalError) as lost:
+                conn.close()
+                self.usage.lost += 1
+                raise ConnectionLost(f"{name}: {describe(lost)}") from lost
+            finally:
+                self.usage.seconds += time.perf_counter() - started
+            refusal = error_of(acted)
+            error = refusal or error_of(result)
+            if error is None:
+                return conn.load_rows(result)
+            if error.sqlstate in POISONING_SQLSTATES:
+                conn.close()
+            if conn.closed or isinstance(error, psycopg.OperationalError):
+                raise DatabaseUnavailable(f"{name}: {describe(error)}") from error
+            if refusal:
+                raise RoleRefused(
+                    f"{name}: can't act as {acting['role']} ({describe(refusal)}): apply the "
+                    "migrations, or grant it to the role that DATABASE_URL names"
+                ) from refusal
+            raise error
+
+    @contextmanager
+    def _connection(self) -> Iterator[Connection]:
+        """Lend a connection that was alive a moment ago.
+
+        Raises DatabaseUnavailable if none is free within DB_POOL_TIMEOUT seconds, or at once if
+        this is the worker's last thread and all others have been waiting for a while.
+        """
+        started = time.monotonic()
+        if not self._places.acquire(timeout=0 if self._is_stuck else min(STALL, self._timeout)):
+            self._is_stuck = True
+            raise DatabaseUnavailable("all threads but one wait for it")
+        try:
+            conn = self._borrow(started)
+            self._lent.add(conn)
+            try:
+                yield conn
+                self._is_stuck = False
+            finally:
+                self._lent.discard(conn)
+                self._pool.putconn(conn)
+        finally:
+            self._places.release()
+
+    def _borrow(self, started: float) -> Connection:
+        try:
+            while True:
+                try:
+                    conn = self._pool.getconn(started + self._timeout - time.monotonic())
+                except psycopg.OperationalError as error:
+                    raise DatabaseUnavailable(describe(error)) from error
+                if not conn.is_stale():
+                    return conn
+                self.usage.lost += 1
+                conn.close()
+                self._pool.putconn(conn)
+        finally:
+            self.usage.waited += time.monotonic() - started
+
+
+class Actor:
+    """Runs statements with one role and identity, which row-level security checks each row by.
+
+    The identity is a parameter of each statement too, so that the two can't differ.
+    """
+
+    def __init__(
+        self, database: Database, role: str, statements: Mapping[str, Statement], **identity: str
+    ) -> None:
+        self._database = database
+        self._statements = statements
+        self._identity = identity
+        self._acting = {"role": role, "user_id": "", "email": "", **identity}
+
+    def read(self, name: str, **params: Any) -> list[Any]:
+        """Run the SELECT of this name and return its rows.
+
+        If the connection breaks, the statement is repeated once on another one, which is safe for
+        a read. Raises DatabaseUnavailable.
+        """
+        try:
+            return self._run(name, params)
+        except ConnectionLost:
+            return self._run(name, params)
+
+    def write(
+        self, name: str, violations: Mapping[str, type[Exception]] | None = None, **params: Any
+    ) -> list[Any]:
+        """Run the INSERT, UPDATE or DELETE of this name and return its RETURNING rows.
+
+        `violations` maps a constraint's name to the exception to raise when it is violated. Never
+        repeated: if the connection breaks, the statement may have been committed. Raises
+        DatabaseUnavailable.
+        """
+        try:
+            return self._run(name, params)
+        except psycopg.IntegrityError as error:
+            violated = (violations or {}).get(error.diag.constraint_name or "")
+            if violated is None:
+                raise
+            raise violated from error
+
+    def _run(self, name: str, params: Mapping[str, Any]) -> list[Any]:
+        params = {**params, **self._identity}
+        return self._database.run(self._statements[name], params, self._acting)
+
+
+def reconnect_if_needed(pool: ConnectionPool[Any]) -> None:
+    """Let a pool that has given up connecting try again, if requests wait for it."""
+    if pool.get_stats()["requests_waiting"]:
+        pool.check()
+
+
+def describe(error: psycopg.Error) -> str:
+    """Return a database error for the log, without the statement or its values."""
+    return f"{type(error).__name__} {error.sqlstate or ''}".strip()
+
+
+def current() -> Database:
+    """Return the current application's database."""
+    database: Database = current_app.extensions["taskapi.database"]
+    return database

@@ -1,0 +1,1 @@
+"""The API's description: openapi.yaml, and the routes that serve it."""

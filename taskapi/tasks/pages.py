@@ -1,0 +1,56 @@
+"""Pages of a list: the cursor that starts one, and the Link to the next (RFC 8288)."""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import suppress
+from hashlib import sha384
+from urllib.parse import quote, urlencode
+
+from flask import request, url_for
+from itsdangerous import BadData, URLSafeSerializer
+
+from taskapi import config
+from taskapi.exceptions import InvalidInput, fault
+from taskapi.tasks.queries import Position, Task
+from taskapi.web.payloads import query_pairs
+
+CURSOR = re.compile(r"[A-Za-z0-9_.-]+")
+
+
+def read_cursor(cursor: str | None, *scope: object) -> Position | None:
+    """Return the position in a cursor. None is the start of the list.
+
+    Raises InvalidInput unless `link_next` made the cursor for the same scope.
+    """
+    if cursor is None:
+        return None
+    # The decoder of the signature ignores other characters.
+    if CURSOR.fullmatch(cursor):
+        with suppress(BadData):
+            return Position(*_serializer(scope).loads(cursor))
+    raise InvalidInput(fault("query", "cursor", "Must be a cursor of this list"))
+
+
+def link_next(last: Task, *scope: object) -> str:
+    """Return a Link to the page after the task `last`, with the request's other parameters.
+
+    The scope is the list's user, order and filters.
+    """
+    cursor = _serializer(scope).dumps(Position(last["created_at"], last["id"]))
+    pairs = [pair for pair in query_pairs() if pair[0] != "cursor"]
+    query = urlencode(
+        [*pairs, ("cursor", cursor)], errors="surrogateescape", quote_via=quote, safe=""
+    )
+    path = url_for(str(request.endpoint), **(request.view_args or {}))
+    return f'<{path}?{query}>; rel="next"'
+
+
+def _serializer(scope: tuple[object, ...]) -> URLSafeSerializer:
+    # The scope is signed together with the position, but is not part of the cursor.
+    salt = json.dumps(["taskapi.cursor", *scope])
+    # URLSafeSerializer signs with the last secret.
+    secrets = config.current().jwt_secrets[::-1]
+    # SHA-384 has 48 bytes, which base64 writes in one way only.
+    return URLSafeSerializer(secrets, salt=salt, signer_kwargs={"digest_method": sha384})

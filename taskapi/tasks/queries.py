@@ -1,0 +1,184 @@
+"""Tasks in the database: each function runs the file of its name in sql/tasks/.
+
+A task is a dictionary with the columns that the SQL returns. Timestamps are RFC 3339 in UTC with
+microseconds. `members` and `changes` are what a schema of `tasks/schemas.py` has checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from taskapi.database import pool
+from taskapi.exceptions import EmailOfAnotherUser, IdempotencyKeyReused, TaskChanged, UnknownUser
+
+Task = dict[str, Any]
+Members = Mapping[str, Any]
+
+# The values of `updated_at` that a task may have for it to be written; None for any.
+Versions = list[datetime] | None
+
+
+class Position(NamedTuple):
+    """A task's position in the order of a list."""
+
+    created_at: str
+    id: str
+
+
+class Creation(NamedTuple):
+    """A task as it was created, and whether an earlier request created it."""
+
+    task: Task
+    is_replay: bool
+
+
+def create_task(*, user_id: str, provider_email: str | None, members: Members) -> Task:
+    """Create a task and, with `provider_email`, its user if the user does not exist.
+
+    Raises UnknownUser if the account is gone, and EmailOfAnotherUser.
+    """
+    task: Task
+    [task] = (
+        pool.current()
+        .as_user(user_id)
+        .write(
+            "create_task",
+            {"tasks_user_id_fkey": _missing_user(provider_email)},
+            provider_email=provider_email,
+            members=members,
+        )
+    )
+    return task
+
+
+def create_task_once(
+    *,
+    key: str,
+    request_hash: bytes,
+    user_id: str,
+    provider_email: str | None,
+    members: Members,
+) -> Creation:
+    """Create a task as `create_task` does, unless the user's idempotency key has created one.
+
+    Raises also IdempotencyKeyReused if the key belongs to a request with another hash.
+    """
+    [row] = (
+        pool.current()
+        .as_user(user_id)
+        .write(
+            "create_task_once",
+            {"idempotency_keys_user_id_fkey": _missing_user(provider_email)},
+            key=key,
+            request_hash=request_hash,
+            provider_email=provider_email,
+            members=members,
+        )
+    )
+    is_same_request, is_replay = row.pop("is_same_request"), row.pop("is_replay")
+    if not is_same_request:
+        raise IdempotencyKeyReused
+    return Creation(row, is_replay)
+
+
+def list_tasks(
+    *,
+    user_id: str,
+    after: Position | None,
+    completed: bool | None,
+    q: str | None,
+    limit: int,
+) -> list[Task]:
+    """Return up to `limit` tasks after a position, newest first. None means no restriction."""
+    return (
+        pool.current()
+        .as_user(user_id)
+        .read(
+            "list_tasks",
+            after_created_at=after and after.created_at,
+            after_id=after and after.id,
+            completed=completed,
+            q=q,
+            limit=limit,
+        )
+    )
+
+
+def list_tasks_oldest_first(
+    *,
+    user_id: str,
+    after: Position | None,
+    completed: bool | None,
+    q: str | None,
+    limit: int,
+) -> list[Task]:
+    """Return up to `limit` tasks after a position, oldest first. None means no restriction."""
+    return (
+        pool.current()
+        .as_user(user_id)
+        .read(
+            "list_tasks_oldest_first",
+            after_created_at=after and after.created_at,
+            after_id=after and after.id,
+            completed=completed,
+            q=q,
+            limit=limit,
+        )
+    )
+
+
+def get_task(*, user_id: str, id: str) -> Task | None:
+    """Return the user's task with this id, or None."""
+    rows = pool.current().as_user(user_id).read("get_task", id=id)
+    return rows[0] if rows else None
+
+
+def update_task(*, user_id: str, id: str, changes: Members, versions: Versions) -> Task | None:
+    """Set the members that `changes` has. Returns None if there is no task. Raises TaskChanged."""
+    rows = (
+        pool.current()
+        .as_user(user_id)
+        .write("update_task", id=id, changes=changes, versions=versions)
+    )
+    return _written(rows)
+
+
+def complete_task(
+    *, user_id: str, id: str, completed: bool | None, versions: Versions
+) -> Task | None:
+    """Set `completed`, or toggle it if it is None.
+
+    Returns None if there is no task. Raises TaskChanged.
+    """
+    rows = (
+        pool.current()
+        .as_user(user_id)
+        .write("complete_task", id=id, completed=completed, versions=versions)
+    )
+    return _written(rows)
+
+
+def delete_task(*, user_id: str, id: str, versions: Versions) -> bool:
+    """Delete the user's task with this id. Returns False if there is none. Raises TaskChanged."""
+    rows = pool.current().as_user(user_id).write("delete_task", id=id, versions=versions)
+    return _written(rows) is not None
+
+
+def _missing_user(provider_email: str | None) -> type[Exception]:
+    """Return what it means that a task's user does not exist.
+
+    An identity provider's user is created with the task, unless another account has the email.
+    """
+    return UnknownUser if provider_email is None else EmailOfAnotherUser
+
+
+def _written(rows: list[Task]) -> Task | None:
+    """Return the row that was written, or None if there was none to write.
+
+    Raises TaskChanged if the task exists, but not in a version that the statement was for.
+    """
+    if rows and rows[0]["id"] is None:
+        raise TaskChanged
+    return rows[0] if rows else None

@@ -1,0 +1,142 @@
+"""The routes of a user's tasks: /api/{user_id}/tasks."""
+
+from __future__ import annotations
+
+from flask import Blueprint, Response, g, jsonify, request, url_for
+
+from taskapi.accounts.authorization import authorize
+from taskapi.exceptions import InvalidInput, TaskNotFound
+from taskapi.tasks import etags, idempotency, pages, queries
+from taskapi.tasks.queries import Task
+from taskapi.tasks.schemas import (
+    CompleteTaskSchema,
+    CreateTaskSchema,
+    ListTasksSchema,
+    PatchTaskSchema,
+    UpdateTaskSchema,
+)
+from taskapi.web.payloads import MERGE_PATCH, NOT_AN_OBJECT, load, load_query, read_body
+
+bp = Blueprint("tasks", __name__, url_prefix="/api/<user_id>/tasks")
+bp.before_request(authorize)
+
+CREATE = CreateTaskSchema()
+LIST = ListTasksSchema()
+UPDATE = UpdateTaskSchema()
+PATCH = PatchTaskSchema()
+COMPLETE = CompleteTaskSchema()
+
+LISTS = {"-created_at": queries.list_tasks, "created_at": queries.list_tasks_oldest_first}
+
+
+@bp.after_request
+def add_accept_patch(response: Response) -> Response:
+    """Name the media types of PATCH after OPTIONS and a 415 (RFC 5789)."""
+    is_task = request.url_rule is not None and request.url_rule.rule == f"{bp.url_prefix}/<id>"
+    if is_task and (request.method == "OPTIONS" or response.status_code == 415):
+        response.headers["Accept-Patch"] = ", ".join(MERGE_PATCH)
+    return response
+
+
+@bp.post("")
+def create_task(user_id: str) -> Response:
+    """Create a task. Repeating an Idempotency-Key returns the original response."""
+    body = read_body() or {}
+    members = load(CREATE, body)
+    owner = {"user_id": user_id, "provider_email": g.provider_email}
+    key = idempotency.read_key()
+    if key is None:
+        return created(queries.create_task(**owner, members=members))
+    request_hash = idempotency.hash_request(body, members)
+    task, is_replay = queries.create_task_once(
+        key=key, request_hash=request_hash, **owner, members=members
+    )
+    response = created(task)
+    if is_replay:
+        response.headers["Idempotency-Replayed"] = "true"
+    return response
+
+
+@bp.get("")
+def list_tasks(user_id: str) -> Response:
+    """List tasks, a page at a time."""
+    query = load_query(LIST)
+    sort, limit, cursor = query.pop("sort"), query.pop("limit"), query.pop("cursor")
+    scope = (user_id, sort, *query.values())
+    after = pages.read_cursor(cursor, *scope)
+    # One more than the page has tells whether there is a next page.
+    tasks = LISTS[sort](user_id=user_id, after=after, limit=limit + 1, **query)
+    shown = tasks[:limit]
+    link = pages.link_next(shown[-1], *scope) if len(tasks) > limit else ""
+    response = tagged(shown, etags.tag_list(shown, link))
+    if link:
+        response.headers["Link"] = link
+    return response
+
+
+@bp.get("/<id>")
+def get_task(user_id: str, id: str) -> Response:
+    """Read one task."""
+    return found(queries.get_task(user_id=user_id, id=id))
+
+
+@bp.put("/<id>")
+def update_task(user_id: str, id: str) -> Response:
+    """Change the title and, if it is sent, the description."""
+    changes = load(UPDATE, read_body())
+    versions = etags.read_versions()
+    return found(queries.update_task(user_id=user_id, id=id, changes=changes, versions=versions))
+
+
+@bp.patch("/<id>")
+def patch_task(user_id: str, id: str) -> Response:
+    """Change the members that are sent (JSON Merge Patch, RFC 7396)."""
+    body = read_body(MERGE_PATCH)
+    if body is None:
+        raise InvalidInput(NOT_AN_OBJECT)
+    changes = load(PATCH, body)
+    versions = etags.read_versions()
+    return found(queries.update_task(user_id=user_id, id=id, changes=changes, versions=versions))
+
+
+@bp.patch("/<id>/complete")
+def complete_task(user_id: str, id: str) -> Response:
+    """Set `completed` to the body's value, or toggle it if there is no body."""
+    body = read_body()
+    completed = None if body is None else load(COMPLETE, body)["completed"]
+    versions = etags.read_versions()
+    return found(
+        queries.complete_task(user_id=user_id, id=id, completed=completed, versions=versions)
+    )
+
+
+@bp.delete("/<id>")
+def delete_task(user_id: str, id: str) -> tuple[str, int]:
+    """Delete a task permanently."""
+    if not queries.delete_task(user_id=user_id, id=id, versions=etags.read_versions()):
+        raise TaskNotFound
+    return "", 204
+
+
+def created(task: Task) -> Response:
+    """Return the 201 for a new task, with its Location."""
+    g.task_id = task["id"]
+    response = found(task)
+    response.status_code = 201
+    response.headers["Location"] = url_for("tasks.get_task", user_id=task["user_id"], id=task["id"])
+    return response
+
+
+def found(task: Task | None) -> Response:
+    """Return the response for a task. Raises TaskNotFound for None."""
+    if task is None:
+        raise TaskNotFound
+    return tagged(task, etags.tag_task(task))
+
+
+def tagged(value: Task | list[Task], tag: str) -> Response:
+    """Return a response with an ETag: 304 without a body if the client's If-None-Match has it."""
+    is_read = request.method in ("GET", "HEAD")
+    response = Response(status=304) if is_read and etags.is_known(tag) else jsonify(value)
+    response.set_etag(tag)
+    return response

@@ -1,0 +1,1 @@
+"""What every route shares: fields, payloads, errors, JSON, headers, addresses and UUIDs."""

@@ -1,0 +1,98 @@
+"""How each exception is answered: one table, one JSON shape, also for Flask's own errors."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, NamedTuple
+
+from flask import Flask, Response, jsonify
+from werkzeug import exceptions as http
+from werkzeug.http import HTTP_STATUS_CODES
+
+from taskapi import exceptions
+
+logger = logging.getLogger("taskapi")
+
+BEARER = {"WWW-Authenticate": "Bearer"}
+# Seconds. Most failures of a database that restarts or has a standby are over by then.
+RETRY = {"Retry-After": "5"}
+# Seconds, as the exception says.
+RETRY_WHEN_TOLD = {"Retry-After": "{error.retry_after}"}
+
+
+class Answer(NamedTuple):
+    """The response to an exception. A header's `{error.x}` is the exception's attribute x."""
+
+    status: int
+    detail: str
+    headers: dict[str, str] = {}
+
+
+ANSWERS: dict[type[Exception], Answer] = {
+    exceptions.MissingToken: Answer(401, "Missing authentication token", BEARER),
+    exceptions.InvalidToken: Answer(401, "Invalid token", BEARER),
+    exceptions.UnknownUser: Answer(401, "Invalid token", BEARER),
+    exceptions.TokenExpired: Answer(401, "Token expired", BEARER),
+    exceptions.InvalidCredentials: Answer(401, "Invalid credentials", BEARER),
+    exceptions.AccessDenied: Answer(403, "Access denied: user_id does not match the token"),
+    exceptions.TaskNotFound: Answer(404, "Task not found"),
+    exceptions.TaskChanged: Answer(412, "The task has changed since"),
+    exceptions.EmailTaken: Answer(409, "Email already registered"),
+    exceptions.EmailOfAnotherUser: Answer(409, "The token's email belongs to another account"),
+    exceptions.TooManyFailedLogins: Answer(
+        429, "Too many failed logins: try again later", RETRY_WHEN_TOLD
+    ),
+    exceptions.PasswordsBusy: Answer(503, "Too many logins at once: try again later", RETRY),
+    exceptions.IdentityProviderUnavailable: Answer(
+        503, "The identity provider is not available", RETRY_WHEN_TOLD
+    ),
+    exceptions.DatabaseUnavailable: Answer(503, "The database is not available", RETRY),
+    exceptions.MigrationsPending: Answer(503, "The database lacks migrations", RETRY),
+    # Flask's own errors. Its texts name the library and its limits.
+    http.BadRequest: Answer(400, "The request body is not valid JSON"),
+    http.NotFound: Answer(404, "Not found"),
+    http.MethodNotAllowed: Answer(405, "Method not allowed"),
+    http.LengthRequired: Answer(411, "The request must say its length: send Content-Length"),
+    http.RequestEntityTooLarge: Answer(413, "The request body is larger than 64 KiB"),
+    http.UnsupportedMediaType: Answer(415, "The request body must be declared as application/json"),
+    http.InternalServerError: Answer(500, "Internal server error"),
+}
+
+
+def register_errors(app: Flask) -> None:
+    """Answer every exception as JSON. One that isn't in the table is a bug: 500 and a traceback."""
+    app.register_error_handler(exceptions.InvalidInput, answer_invalid_input)
+    app.register_error_handler(exceptions.TaskApiError, answer_exception)
+    app.register_error_handler(http.HTTPException, answer_http_exception)
+    app.log_exception = log_bug  # type: ignore[method-assign]
+
+
+def log_bug(exc_info: Any) -> None:
+    """Log an unexpected exception. Flask's own message would contain the path."""
+    logger.error("Unexpected exception", exc_info=exc_info)
+
+
+def answer_invalid_input(error: exceptions.InvalidInput) -> tuple[Response, int]:
+    """Return the 422 that lists each fault."""
+    return jsonify(detail=error.faults), 422
+
+
+def answer_exception(error: exceptions.TaskApiError) -> tuple[Response, int, dict[str, str]]:
+    """Return the response that the table has for the exception's class or its nearest base."""
+    status, detail, headers = next(ANSWERS[base] for base in type(error).__mro__ if base in ANSWERS)
+    if status >= 500:
+        logger.warning("%s: %s", detail, error)
+    elif error.__cause__ is not None:
+        # The cause's class only: a library's message may quote a token.
+        logger.debug("%s: %s", detail, type(error.__cause__).__name__)
+    headers = {name: value.format(error=error) for name, value in headers.items()}
+    return jsonify(detail=detail), status, headers
+
+
+def answer_http_exception(error: http.HTTPException) -> tuple[Any, int, dict[str, str]]:
+    """Return JSON in place of Flask's HTML, with its status and headers, such as Allow."""
+    status = error.code or 500
+    headers = {name: value for name, value in error.get_headers() if name != "Content-Type"}
+    answer = ANSWERS.get(type(error))
+    detail = answer.detail if answer else HTTP_STATUS_CODES.get(status, "Error")
+    return jsonify(detail=detail), status, headers

@@ -1,0 +1,96 @@
+"""marshmallow fields that are strict about JSON types, and refuse text PostgreSQL can't store."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
+
+
+class RequestSchema(Schema):
+    """A JSON object or a query string. Members that the schema doesn't name are ignored."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+
+class Text(fields.Field[str]):
+    """A string that UTF-8 can encode. Numbers are not strings."""
+
+    default_error_messages = {
+        "required": "Field required",
+        "null": "Must not be null",
+        "invalid": "Must be a string",
+        "surrogate": "Must not contain lone surrogates",
+    }
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
+        if not isinstance(value, str):
+            raise self.make_error("invalid")
+        if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+            raise self.make_error("surrogate")
+        return value
+
+
+class StoredText(Text):
+    """A string that PostgreSQL can store."""
+
+    default_error_messages = {"nul": "Must not contain U+0000"}
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        if "\0" in text:
+            raise self.make_error("nul")
+        return text
+
+
+class StrippedText(StoredText):
+    """A string without leading and trailing white space."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
+        return super()._deserialize(value, attr, data, **kwargs).strip()
+
+
+class Flag(fields.Field[bool]):
+    """A JSON boolean. `1` and `"yes"` are not booleans."""
+
+    default_error_messages = {
+        "required": "Field required",
+        "null": "Must not be null",
+        "invalid": "Must be true or false",
+    }
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> bool:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid")
+        return value
+
+
+class QueryFlag(Text):
+    """`true` or `false` in a query string."""
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
+        if value not in ("true", "false"):
+            raise ValidationError("Must be true or false")
+        return value == "true"
+
+
+class QueryInteger(Text):
+    """A whole number from `low` to `high` in a query string, in decimal digits."""
+
+    def __init__(self, low: int, high: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.low, self.high = low, high
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> Any:
+        if not re.fullmatch(r"[0-9]{1,9}", value) or not self.low <= int(value) <= self.high:
+            raise ValidationError(f"Must be a whole number from {self.low} to {self.high}")
+        return int(value)
+
+
+def length(low: int, high: int) -> validate.Length:
+    """Return a validator of a string's length in characters."""
+    if low == 0:
+        return validate.Length(max=high, error=f"Must have at most {high} characters")
+    return validate.Length(low, high, error=f"Must have {low} to {high} characters")
