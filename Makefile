@@ -12,7 +12,7 @@ DROPS := ban-drop-table,ban-drop-column,ban-drop-constraint,ban-drop-function
 DROPS := $(DROPS),require-lock-timeout,require-statement-timeout
 
 .DEFAULT_GOAL := help
-.PHONY: help run test audit test-external test-browser test-clients fuzz faults bench bench-long bench-hot-path bench-isolation bench-pages bench-logging lint explain database-docs openapi migrate clean
+.PHONY: help run test audit test-external test-browser test-clients fuzz faults bench bench-long bench-hot-path bench-isolation bench-pages bench-logging lint explain database-docs migrate clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile
@@ -31,7 +31,7 @@ test-external: $(INSTALLED) ## run the tests that need other programs: those tha
 test-browser: $(INSTALLED) ## click through /docs in the chromium in the PATH
 	@$(PY) -m pytest --no-cov tests/external/test_docs_page.py
 
-test-clients: $(INSTALLED) ## make a TypeScript client from docs/openapi.json by node and npm, and try it
+test-clients: $(INSTALLED) ## generate a TypeScript client with node and npm, and try it
 	@$(PY) -m pytest --no-cov tests/external/test_typescript.py
 
 fuzz: $(INSTALLED) ## send the service 10,000 requests that its document allows and forbids
@@ -71,13 +71,10 @@ lint: $(INSTALLED) ## check style, format and types
 	@.venv/bin/hadolint deploy/Dockerfile
 
 explain: $(INSTALLED) ## print the plan of each statement on a filled database, with what it read
-	@PYTHONPATH=tools exec $(PY) -m tests.plans
+	@PYTHONPATH=tools exec $(PY) -m tests.support.plans
 
 database-docs: $(INSTALLED) ## renew what docs/database.md has from a database: diagram and sizes
-	@PYTHONPATH=tools exec $(PY) -m tests.database_docs
-
-openapi: $(INSTALLED) ## renew docs/openapi.json, the copy of /openapi.json
-	@$(PY) -m tests.openapi
+	@PYTHONPATH=tools exec $(PY) -m tests.support.database_docs
 
 # On its own, for it asks an advisory service and would fail without the Internet.
 audit: $(INSTALLED) ## look the pinned packages up in PyPI's advisories

@@ -20,8 +20,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "deploy" / "local")]
 from embedded_postgres import EmbeddedPostgres  # noqa: E402
 
 from taskapi.database.statements import STATEMENTS  # noqa: E402
-from tests.accounts import Account  # noqa: E402
-from tests.service import Service, migrate  # noqa: E402
+from tests.support.accounts import Account  # noqa: E402
+from tests.support.service import Service, migrate  # noqa: E402
 
 TASKS = 200_000
 LIMIT = 200
@@ -85,7 +85,7 @@ def main() -> None:
             service.client() as client,
             psycopg.connect(postgres.url, autocommit=True) as database,
         ):
-            user = Account(client)
+            user = Account.sign_up(client)
             database.execute(
                 "INSERT INTO tasks (user_id, title, description, created_at)"
                 " SELECT %s, 'task ' || number, repeat('x', 100),"

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 from embedded_postgres import die_with_parent
 
-from tests.service import free_port
+from tests.support.service import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT_PYTHON = Path(sys.executable)

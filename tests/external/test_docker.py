@@ -16,9 +16,9 @@ import pytest
 import yaml
 from embedded_postgres import find_programs
 
-from tests.accounts import Account
-from tests.conftest import MakeDatabase, MakePostgres
-from tests.service import PATIENCE, ROOT, SECRET, Service, environment, wait_until
+from tests.support.accounts import Account
+from tests.support.fixtures import MakeDatabase, MakePostgres
+from tests.support.service import PATIENCE, ROOT, SECRET, Service, environment, wait_until
 
 DOCKERFILE = ROOT / "deploy/Dockerfile"
 COMPOSE = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())
@@ -133,7 +133,7 @@ def test_the_image_serves_and_its_health_check_tells(
     try:
         assert run(image.health_check, image.folder, **container.variables).returncode == 0
         with container.client() as client:
-            Account(client).create()
+            Account.sign_up(client).create()
     finally:
         assert container.stop() == 0
     assert set(image.folder.rglob("*")) == files

@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from tests.openapi import read_document
-from tests.service import PATIENCE, ROOT, Service
+from tests.support.openapi import DOCUMENT
+from tests.support.service import PATIENCE, ROOT, Service
 
 PROGRAM = shutil.which("chromium") or "chromium"
 SCREENSHOTS = ROOT / "screenshots"
 OPERATIONS = {
     operation["operationId"]: operation["tags"][0]
-    for item in read_document()["paths"].values()
+    for item in DOCUMENT["paths"].values()
     for operation in item.values()
 }
 

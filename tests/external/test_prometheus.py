@@ -12,8 +12,8 @@ import httpx
 import pytest
 import yaml
 
-from tests.accounts import Account
-from tests.service import PATIENCE, ROOT
+from tests.support.accounts import Account
+from tests.support.service import PATIENCE, ROOT
 
 FOLDER = ROOT / "deploy/prometheus"
 ALERTS = [

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.service import PATIENCE, ROOT
+from tests.support.service import PATIENCE, ROOT
 
 UNITS = sorted((ROOT / "deploy/systemd").iterdir())
 SERVICES = [unit.name for unit in UNITS if unit.suffix == ".service"]

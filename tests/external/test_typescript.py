@@ -7,8 +7,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tests.openapi import COPY
-from tests.service import Service
+from tests.support.openapi import write_document
+from tests.support.service import Service
 
 SOURCE = Path(__file__).parent / "typescript"
 
@@ -24,7 +24,8 @@ def test_a_generated_client_compiles_and_takes_the_tour(tmp_path: Path, service:
         shutil.copy(SOURCE / name, tmp_path)
     run(tmp_path, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
     generated = tmp_path / "generated" / "taskapi.d.ts"
-    run(tmp_path, "npx", "--no", "--", "openapi-typescript", str(COPY), "--output", str(generated))
+    document = str(write_document(tmp_path))
+    run(tmp_path, "npx", "--no", "--", "openapi-typescript", document, "--output", str(generated))
     options = ["--strict", "--target", "es2022", "--module", "nodenext", "--lib", "es2022,dom"]
     run(tmp_path, "npx", "--no", "--", "tsc", *options, "tour.ts")
     printed = run(tmp_path, "node", "tour.js", service.url)

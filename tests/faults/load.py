@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import httpx
 import psycopg
 
-from tests.accounts import Account
 from tests.faults.ledger import Effect, Entry, Row, State, Verdict, Write, compare
-from tests.service import PATIENCE, Service, wait_until
+from tests.support.accounts import Account
+from tests.support.service import PATIENCE, Service, wait_until
 
 # What a client may get while something is broken: no answer at all (0), a proxy's or our own
 # word for it. Anything else is a defect, of the service or of these clients.
@@ -213,7 +213,7 @@ class Load:
     ) -> None:
         self.services = services
         with services[0].client() as client:
-            accounts = [Account(client) for _ in range(clients)]
+            accounts = [Account.sign_up(client) for _ in range(clients)]
         self.clients = [
             Client(account, (connect or services[0].client)(), number)
             for number, account in enumerate(accounts)

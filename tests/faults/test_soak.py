@@ -6,10 +6,10 @@ import time
 
 import psycopg
 
-from tests.conftest import MakeService
 from tests.faults.load import Load
 from tests.faults.report import choose, conclude
 from tests.faults.workers import memory_of
+from tests.support.fixtures import MakeService
 
 
 def count_connections(dba: psycopg.Connection) -> int:

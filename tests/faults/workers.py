@@ -6,7 +6,7 @@ import signal
 
 import psutil
 
-from tests.service import PATIENCE, Service, wait_until
+from tests.support.service import PATIENCE, Service, wait_until
 
 
 def workers_of(service: Service) -> list[psutil.Process]:

@@ -9,8 +9,8 @@ from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.accounts import Account
-from tests.service import ROOT, Service, environment
+from tests.support.accounts import Account
+from tests.support.service import ROOT, Service, environment
 
 FOLDER = ROOT / "tests" / "fuzz"
 
@@ -33,7 +33,7 @@ def fuzz(database_url: str, folder: Path, *, max_examples: int) -> Result:
     service.start()
     try:
         with service.client() as client:
-            user = Account(client)
+            user = Account.sign_up(client)
         done = subprocess.run(
             [
                 *(sys.executable, "-m", "schemathesis.cli"),

