@@ -7,12 +7,20 @@ BENCH_PY := .venv/bench/bin/python
 BENCH_INSTALLED := .venv/bench/.installed
 
 MIGRATIONS := migrations/*.sql docs/recipes/*.sql
-# What a way back is for; and the exclusions of .squawk.toml, which --exclude replaces
+# Rollbacks drop things. --exclude replaces the exclusions of .squawk.toml, so they are repeated
 DROPS := ban-drop-table,ban-drop-column,ban-drop-constraint,ban-drop-function
 DROPS := $(DROPS),require-lock-timeout,require-statement-timeout
 
+# make test ARGS='-k pages'
+ARGS :=
+PYTEST := $(PY) -m pytest
+# Two processes, each with a PostgreSQL and a service of its own
+PARALLEL := --numprocesses 2 --dist worksteal
+
 .DEFAULT_GOAL := help
-.PHONY: help run test audit test-external test-browser test-clients fuzz faults bench bench-long bench-hot-path bench-isolation bench-pages bench-logging lint explain database-docs migrate clean
+.PHONY: help run test check test-all test-external test-failed test-browser test-clients fuzz faults \
+	bench bench-long bench-hot-path bench-isolation bench-pages bench-logging \
+	lint lint-types lint-migrations explain database-docs lock audit migrate clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1	\2/p' Makefile
@@ -21,26 +29,37 @@ help: ## list the targets
 run: $(INSTALLED) ## start the service with a PostgreSQL of its own, or with DATABASE_URL
 	@exec $(PY) tools/run.py
 
-test: $(INSTALLED) ## run all tests, then lint
-	@$(PY) -m pytest
+test: $(INSTALLED) ## run the tests that a change needs: all but the slow ones
+	@$(PYTEST) $(PARALLEL) -m 'not slow' $(ARGS)
+
+check: ## run the tests that a change needs, and the linters
+	@$(MAKE) --no-print-directory test
+	@$(MAKE) --no-print-directory lint
+
+test-all: $(INSTALLED) ## run all tests with coverage, and the linters
+	@$(PYTEST) $(PARALLEL) --cov --cov-report=term-missing:skip-covered $(ARGS)
 	@$(MAKE) --no-print-directory lint
 
 test-external: $(INSTALLED) ## run the tests that need other programs: those that .ci/run names
-	@$(PY) -m pytest --no-cov tests/external tests/faults/external
+	@$(PYTEST) tests/external tests/faults/external $(ARGS)
+
+# After a failure: --last-failed without failures on record runs nothing, and fails
+test-failed: $(INSTALLED) ## run only the tests that failed last, one at a time
+	@$(PYTEST) -v --last-failed --last-failed-no-failures none -p no:randomly $(or $(TESTS),tests)
 
 test-browser: $(INSTALLED) ## click through /docs in the chromium in the PATH
-	@$(PY) -m pytest --no-cov tests/external/test_docs_page.py
+	@$(PYTEST) tests/external/test_docs_page.py
 
 test-clients: $(INSTALLED) ## generate a TypeScript client with node and npm, and try it
-	@$(PY) -m pytest --no-cov tests/external/test_typescript.py
+	@$(PYTEST) tests/external/test_typescript.py
 
-fuzz: $(INSTALLED) ## send the service 10,000 requests that its document allows and forbids
+fuzz: $(INSTALLED) ## send 10,000 requests that the OpenAPI document allows or forbids
 	@PYTHONPATH=tools exec $(PY) -m tests.fuzz
 
-faults: $(INSTALLED) ## break things for half an hour, and renew the table in docs/faults.md
-	@FAULTS=long $(PY) -m pytest --no-cov tests/faults tests/faults/external
+faults: $(INSTALLED) ## cause faults for half an hour, and renew the table in docs/faults.md
+	@FAULTS=long $(PYTEST) tests/faults tests/faults/external
 
-# ARGS chooses less, which isn't saved unless it has --save: bench/compare.py --help
+# ARGS selects a part, which is saved only with --save: bench/compare.py --help
 bench: $(INSTALLED) $(BENCH_INSTALLED) ## compare with other stacks for half an hour; renew docs/performance.md
 	@$(PY) bench/compare.py $(or $(ARGS),--save)
 	@$(BENCH_PY) bench/plot.py
@@ -49,7 +68,7 @@ bench-long: $(INSTALLED) $(BENCH_INSTALLED) ## a million requests, 10 million ta
 	@$(PY) bench/compare.py --parts million,growth,idle --save
 	@$(BENCH_PY) bench/plot.py
 
-bench-isolation: $(INSTALLED) ## measure what keeping users apart costs
+bench-isolation: $(INSTALLED) ## measure what row-level security costs
 	@$(PY) bench/isolation.py
 
 bench-pages: $(INSTALLED) ## measure what page 1 and page 1,000 of a list cost
@@ -58,55 +77,66 @@ bench-pages: $(INSTALLED) ## measure what page 1 and page 1,000 of a list cost
 bench-hot-path: $(INSTALLED) ## measure where the processor time of a read goes
 	@$(PY) bench/hot_path.py
 
-bench-logging: $(INSTALLED) ## measure what a line in the log and figures for Prometheus cost
+bench-logging: $(INSTALLED) ## measure what the request log and the metrics cost
 	@$(PY) bench/request_log.py
 
-lint: $(INSTALLED) ## check style, format and types
+lint: lint-types lint-migrations ## check style, format and types
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
-	@$(PY) -m mypy --strict taskapi wsgi.py gunicorn.conf.py tools tests bench examples
 	@$(PY) -m sqlfluff lint --nocolor --disable-progress-bar sql migrations docs/recipes bench/sql
+	@.venv/bin/hadolint deploy/Dockerfile
+
+lint-types: $(INSTALLED) ## check types
+	@$(PY) -m mypy --strict taskapi wsgi.py gunicorn.conf.py tools tests bench examples
+
+lint-migrations: $(INSTALLED) ## check what the migrations would block
 	@.venv/bin/squawk --exclude-path '*.rollback.sql' $(MIGRATIONS)
 	@.venv/bin/squawk --exclude $(DROPS) migrations/*.rollback.sql docs/recipes/*.rollback.sql
-	@.venv/bin/hadolint deploy/Dockerfile
 
 explain: $(INSTALLED) ## print the plan of each statement on a filled database, with what it read
 	@PYTHONPATH=tools exec $(PY) -m tests.support.plans
 
-database-docs: $(INSTALLED) ## renew what docs/database.md has from a database: diagram and sizes
+database-docs: $(INSTALLED) ## renew the diagram and the sizes in docs/database.md
 	@PYTHONPATH=tools exec $(PY) -m tests.support.database_docs
 
-# On its own, for it asks an advisory service and would fail without the Internet.
-audit: $(INSTALLED) ## look the pinned packages up in PyPI's advisories
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --custom-compile-command 'make lock'
+
+lock: $(INSTALLED) ## compile requirements*.in to requirements*.txt, with the hashes of each platform's files
+	@$(PY) -m $(COMPILE) --output-file requirements.txt requirements.in
+	@$(PY) -m $(COMPILE) --output-file requirements-dev.txt requirements-dev.in
+
+# Apart from lint, because it needs an advisory service on the Internet.
+audit: $(INSTALLED) ## look up the pinned packages in PyPI's advisories
 	@$(PYTHON) -m venv .venv/audit
 	@.venv/audit/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1
-	@.venv/audit/bin/python -m pip_audit --strict --no-deps --disable-pip --requirement requirements-dev.txt
+	@.venv/audit/bin/python -m pip_audit --strict --disable-pip --requirement requirements-dev.txt
 
 migrate: $(INSTALLED) ## bring the database of DATABASE_URL up to date
 	@test -n "$$DATABASE_URL" || { echo 'taskapi: set DATABASE_URL to the database to migrate' >&2; exit 1; }
 	@exec $(PY) -m taskapi migrate apply
 
-clean: ## remove what make made; the data of make run, in .local, stays
+clean: ## remove what make created, but not the data of make run in .local
 	rm -rf .venv .coverage .coverage.* htmlcov .mypy_cache .pytest_cache .ruff_cache
 	find . -name .local -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Made anew when a pin changes, so that nothing stays in it that is no longer asked for
+# Recreated when a pin changes, so that it has nothing that is no longer required
 $(INSTALLED): requirements.txt requirements-dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo 'taskapi: needs Python 3.11 or newer as $(PYTHON): name another, as in make PYTHON=python3.13' >&2; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
-		{ echo "taskapi: $(PYTHON) can't make a virtual environment: apt install python3-venv" >&2; exit 1; }
+		{ echo "taskapi: $(PYTHON) can't create a virtual environment: apt install python3-venv" >&2; exit 1; }
 	@echo 'Installing into .venv, once'
 	@$(PYTHON) -m venv --clear .venv || \
-		{ rm -rf .venv; echo 'taskapi: .venv could not be made: mend what is said above' >&2; exit 1; }
-	@$(PY) -m pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt || \
-		{ rm -rf .venv; echo 'taskapi: pip could not install requirements-dev.txt: mend what is said above' >&2; exit 1; }
+		{ rm -rf .venv; echo 'taskapi: .venv could not be created: the lines above say why' >&2; exit 1; }
+	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-dev.txt || \
+		{ rm -rf .venv; echo 'taskapi: pip could not install requirements-dev.txt: the lines above say why' >&2; exit 1; }
 	@touch $@
 
-# The other stacks of make bench, and its plots, apart from the project's own packages
+# The other stacks of make bench and its plots, apart from the project's own packages
 $(BENCH_INSTALLED): $(INSTALLED) bench/requirements.txt
 	@echo 'Installing into .venv/bench, once'
 	@$(PYTHON) -m venv --clear .venv/bench
 	@$(BENCH_PY) -m pip install --quiet --disable-pip-version-check --requirement bench/requirements.txt || \
-		{ rm -rf .venv/bench; echo 'taskapi: pip could not install bench/requirements.txt: mend what is said above' >&2; exit 1; }
+		{ rm -rf .venv/bench; echo 'taskapi: pip could not install bench/requirements.txt: the lines above say why' >&2; exit 1; }
 	@touch $@

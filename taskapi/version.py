@@ -1,3 +1,3 @@
-"""The release; `pyproject.toml` names the same, and a test says so."""
+"""The version of this release: pyproject.toml, /openapi.json and the metrics read it here."""
 
-VERSION = "0.1.0"
+VERSION = "1.0.0"

@@ -272,6 +272,7 @@ def own_client(
         yield client
 
 
+@pytest.mark.slow
 def test_a_new_key_is_fetched_when_a_token_names_it(
     own_client: httpx.Client, own_provider: IdentityProvider
 ) -> None:
@@ -299,6 +300,7 @@ def test_a_new_key_is_fetched_when_a_token_names_it(
     assert own_provider.fetches == fetches
 
 
+@pytest.mark.slow
 def test_without_the_provider_known_keys_stay_good(
     own_client: httpx.Client, own_provider: IdentityProvider
 ) -> None:

@@ -311,6 +311,7 @@ def argon2_hash(time_cost: int) -> str:
     return f"$argon2id$v=19$m=19456,t={time_cost},p=1$c2FsdHNhbHRzYWx0c2FsdA${'A' * 43}"
 
 
+@pytest.mark.slow
 def test_who_gets_no_turn_at_argon2_is_told_to_come_back(
     make_service: MakeService, database_url: str, database: psycopg.Connection
 ) -> None:

@@ -22,6 +22,8 @@ from tests.support.checks import assert_error
 from tests.support.fixtures import MakeDatabase, MakeService
 from tests.support.service import SECRET, Service, migrate, wait_until
 
+pytestmark = pytest.mark.slow
+
 UNAVAILABLE = "The database is not available"
 TERMINATE = (
     "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity"

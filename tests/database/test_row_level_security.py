@@ -478,6 +478,7 @@ def log_in(server: EmbeddedPostgres, role: str, dbname: str = "tasks") -> str:
     return as_uri(**{**conninfo_to_dict(server.url), "user": role, "dbname": dbname})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("login", LOGINS)
 def test_users_are_kept_apart_whoever_the_service_logs_in_as(
     login: str, server: EmbeddedPostgres, make_service: MakeService
@@ -586,6 +587,7 @@ def test_a_role_that_policies_do_not_bind_is_refused(
     assert apply_migrations(server.url)
 
 
+@pytest.mark.slow
 def test_many_databases_of_one_server_may_be_migrated_at_once(server: EmbeddedPostgres) -> None:
     """The roles are the server's: each of them makes and grants the same ones."""
     names = [f"tasks{n}" for n in range(8)]

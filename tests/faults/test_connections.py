@@ -18,6 +18,8 @@ from tests.faults.tcp_proxy import TcpProxy
 from tests.support.fixtures import MakePostgres, MakeService
 from tests.support.service import PATIENCE, free_port, migrate, wait_until
 
+pytestmark = pytest.mark.slow
+
 SESSIONS = "application_name = 'taskapi' AND datname = current_database()"
 
 

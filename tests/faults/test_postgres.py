@@ -17,6 +17,8 @@ from tests.faults.report import choose, conclude
 from tests.support.fixtures import MakePostgres, MakeService
 from tests.support.service import free_port, migrate, wait_until
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("how", "scenario"),

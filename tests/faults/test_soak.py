@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 
 import psycopg
+import pytest
 
 from tests.faults.load import Load
 from tests.faults.report import choose, conclude
 from tests.faults.workers import memory_of
 from tests.support.fixtures import MakeService
+
+pytestmark = pytest.mark.slow
 
 
 def count_connections(dba: psycopg.Connection) -> int:

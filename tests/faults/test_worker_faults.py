@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
 from tests.faults.load import Load
 from tests.faults.report import choose, conclude
 from tests.faults.workers import is_alive, reload_workers, workers_of
 from tests.support.fixtures import MakeService
 from tests.support.service import wait_until
+
+pytestmark = pytest.mark.slow
 
 
 def test_reloads(own_url: str, make_service: MakeService) -> None:

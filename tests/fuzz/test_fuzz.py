@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.fuzz import fuzz
 from tests.support.fixtures import MakeDatabase
 from tests.support.service import migrate
+
+pytestmark = pytest.mark.slow
 
 
 def test_nothing_comes_that_the_document_does_not_foresee(

@@ -53,6 +53,7 @@ def fill(url: str) -> None:
                 conn.execute(insert.encode())
 
 
+@pytest.mark.slow
 def test_up_down_up_of_every_migration_with_data_in_place(
     empty_database: str, migrations: Path
 ) -> None:
@@ -103,6 +104,7 @@ def let_go(process: subprocess.Popen[str]) -> None:
     process.stdin.flush()
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_and_run_again(
     make_database: MakeDatabase, migrations: Path
 ) -> None:
@@ -136,6 +138,7 @@ def test_killed_at_random_moments_and_run_again(
     assert len(set(applied_at_the_kill)) > 1, "the kills didn't hit the apply"
 
 
+@pytest.mark.slow
 def test_eight_at_once_run_each_statement_once(empty_database: str, migrations: Path) -> None:
     """Also an index built CONCURRENTLY, which waits for all snapshots: no waiting apply has one."""
     add_migration(migrations, "once", "CREATE TABLE once (n int); INSERT INTO once VALUES (1);")

@@ -108,6 +108,7 @@ def test_the_commands_say_what_they_did(empty_database: str) -> None:
     assert command("rollback") == "nothing to roll back\n"
 
 
+@pytest.mark.slow
 def test_eight_at_once_each_succeed(empty_database: str) -> None:
     with ThreadPoolExecutor(8) as threads:
         runs = list(
@@ -231,6 +232,7 @@ apply_migrations({empty_database!r})
     assert users == [(str(os.getuid()),)]
 
 
+@pytest.mark.slow
 def test_every_form_of_url_is_understood(
     make_postgres: MakePostgres, make_service: MakeService, tmp_path: Path
 ) -> None:

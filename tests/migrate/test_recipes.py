@@ -19,6 +19,8 @@ from tests.support.fixtures import MakeService
 from tests.support.migration_tools import RECIPES_DIR, add_recipes, copy_released, dump_schema
 from tests.support.service import PATIENCE, ROOT, Service, wait_until
 
+pytestmark = pytest.mark.slow
+
 WRITERS = 6
 ROWS = 60_000
 

@@ -29,6 +29,7 @@ AS_SYSTEMD = (
 GUNICORN = ("-m", "gunicorn", "--config", "gunicorn.conf.py", "wsgi:app")
 
 
+@pytest.mark.slow
 def test_ten_reloads_lose_no_request(make_service: MakeService, database_url: str) -> None:
     """Each of four clients reads all the time, on a connection that is kept."""
     service = make_service(DATABASE_URL=database_url)

@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from taskapi.version import VERSION
 from tests.support.accounts import Account
 from tests.support.fixtures import MakeService
 from tests.support.service import Service, wait_until
@@ -264,4 +265,4 @@ def test_who_runs_is_told(client: httpx.Client) -> None:
     [(name, *labels)] = [key for key in read_metrics(client) if key[0] == "taskapi_build_info"]
     assert name == "taskapi_build_info"
     assert labels[0].startswith("3.")
-    assert labels[1] == "0.1.0"
+    assert labels[1] == VERSION

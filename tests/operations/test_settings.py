@@ -49,6 +49,7 @@ def test_workers_connections_and_log_are_as_set(
         wait_until("all connections to end", lambda: dba.execute(query).fetchall() == [])
 
 
+@pytest.mark.slow
 def test_a_connection_past_its_lifetime_is_replaced(
     make_service: MakeService, empty_database: str
 ) -> None:

@@ -45,6 +45,7 @@ def small_service(make_service: MakeService, database_url: str) -> Service:
     return make_service(DATABASE_URL=database_url, WEB_CONCURRENCY="1", WEB_THREADS="2")
 
 
+@pytest.mark.slow
 def test_the_workers_share_those_who_connect(make_service: MakeService, database_url: str) -> None:
     service = make_service(DATABASE_URL=database_url)
     service.start()
@@ -137,6 +138,7 @@ def test_a_client_more_than_a_worker_may_have_waits_for_another_to_go(
         assert read_answers(last, 1).startswith(b"HTTP/1.1 200 ")
 
 
+@pytest.mark.slow
 def test_who_waits_for_a_thread_is_served_when_the_worker_stops(small_service: Service) -> None:
     small_service.start()
     with ExitStack() as stack:

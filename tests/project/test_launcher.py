@@ -19,8 +19,10 @@ import pytest
 from tests.support.accounts import Account
 from tests.support.service import PATIENCE, ROOT, environment, free_port, wait_until
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., "subprocess.Popen[str]"]
-SERVED = ("deploy", "gunicorn.conf.py", "migrations", "sql", "taskapi", "wsgi.py")
+SERVED = ("tools", "gunicorn.conf.py", "migrations", "sql", "taskapi", "wsgi.py")
 
 
 @pytest.fixture

@@ -11,10 +11,13 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
 from embedded_postgres import find_programs
 
 from tests.support.fixtures import MakeDatabase
 from tests.support.service import PATIENCE, ROOT, SECRET, environment, free_port
+
+pytestmark = pytest.mark.slow
 
 PAGE = (ROOT / "docs" / "quickstart.md").read_text()
 

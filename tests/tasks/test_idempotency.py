@@ -259,6 +259,7 @@ def kill_while_waiting(
     return True
 
 
+@pytest.mark.slow
 def test_a_database_killed_before_the_commit_has_done_nothing(
     postgres: EmbeddedPostgres, make_service: MakeService
 ) -> None:
@@ -280,6 +281,7 @@ def test_a_database_killed_before_the_commit_has_done_nothing(
         assert titles == [f"task {number}" for number in range(10)]
 
 
+@pytest.mark.slow
 def test_a_database_killed_after_the_commit_has_done_all(
     postgres: EmbeddedPostgres, make_service: MakeService
 ) -> None:
