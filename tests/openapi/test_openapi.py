@@ -13,7 +13,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from taskapi.version import VERSION
 from tests.support.accounts import PASSWORD, Account
 from tests.support.checks import assert_error
-from tests.support.openapi import DOCUMENT, UNDOCUMENTED, make_app, resolve
+from tests.support.openapi import DOCUMENT, UNDOCUMENTED, examples, make_app, resolve
 from tests.support.service import run_command
 
 METHODS = ("get", "put", "post", "delete", "patch")
@@ -95,10 +95,8 @@ def test_every_answer_has_a_request_id_and_its_schema() -> None:
 def test_the_examples_are_valid() -> None:
     count = 0
     for where, content in contents():
-        values = [example["value"] for example in content.get("examples", {}).values()]
-        values += [content["example"]] if "example" in content else []
-        assert values, where
-        for value in values:
+        assert examples(content), where
+        for value in examples(content).values():
             assert_valid(value, content["schema"])
             count += 1
     for schema in DOCUMENT["components"]["schemas"].values():
@@ -115,9 +113,9 @@ def test_the_service_takes_the_examples(client: httpx.Client, user: Account) -> 
     for path, method, operation in operations():
         body = operation.get("requestBody", {"content": {}})
         requests = [
-            (media_type, example["value"])
+            (media_type, example)
             for media_type, content in body["content"].items()
-            for example in content["examples"].values()
+            for example in examples(content).values()
         ]
         for media_type, example in requests or [("application/json", None)]:
             value = example

@@ -41,3 +41,10 @@ def resolve(value: dict[str, Any]) -> dict[str, Any]:
             target = target[part]
         value = target
     return value
+
+
+def examples(content: dict[str, Any]) -> dict[str, Any]:
+    """Return the examples of a media type by their names; a single one has the name ""."""
+    named = content.get("examples", {})
+    values = {name: resolve(example)["value"] for name, example in named.items()}
+    return {"": content["example"]} | values if "example" in content else values
