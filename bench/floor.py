@@ -31,14 +31,16 @@ _FILES = {
 _TITLE = "floor 1 call the supplier in Orléans about the next delivery"
 _DESCRIPTION = _TITLE + ", ask for the new price list, and who promised what by when"
 # What taskapi's queries pass for such a request. pgbench has no variables for None and for nothing:
-# they are written into the statements. `limit` is one more than what is shown.
+# they are written into the statements.
 _PARAMETERS: dict[str, str | None] = {
     "role": "taskapi_user",
     "email": "",
     "statement_timeout": "5000ms",
-    "limit": "1001",
-    "after_created_at": None,
-    "after_id": None,
+    "limit": "1000",
+    "candidates": "1001",
+    "max_bytes": str(2**21),
+    "after_created_at": "infinity",
+    "after_id": "ffffffff-ffff-ffff-ffff-ffffffffffff",
     "q": None,
     "provider_email": None,
     "versions": None,

@@ -29,11 +29,13 @@ from taskapi.migrate.run import apply_migrations  # noqa: E402
 ROUNDS = 3000
 CREATION = {"members": {"title": "x", "completed": False}, "provider_email": None}
 WHOLE_LIST = {
-    "after_created_at": None,
-    "after_id": None,
+    "after_created_at": "infinity",
+    "after_id": "f" * 8 + "-ffff-ffff-ffff-" + "f" * 12,
     "completed": None,
     "q": None,
-    "limit": 1001,
+    "limit": 1000,
+    "candidates": 1001,
+    "max_bytes": 2**21,
 }
 USERS, TASKS_EACH = 1000, 50
 FILL = (

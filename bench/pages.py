@@ -20,6 +20,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "deploy" / "local")]
 from embedded_postgres import EmbeddedPostgres  # noqa: E402
 
 from taskapi.database.statements import STATEMENTS  # noqa: E402
+from taskapi.tasks.queries import MAX_PAGE_BYTES, NEWEST  # noqa: E402
 from tests.support.accounts import Account  # noqa: E402
 from tests.support.service import Service, migrate  # noqa: E402
 
@@ -58,11 +59,13 @@ def explain(database: psycopg.Connection, user: Account, tasks_before: int) -> s
     assert position is not None
     params = {
         "user_id": user.id,
-        "after_created_at": position[0] if tasks_before else None,
-        "after_id": position[1] if tasks_before else None,
+        "after_created_at": position[0] if tasks_before else NEWEST.created_at,
+        "after_id": position[1] if tasks_before else NEWEST.id,
         "completed": None,
         "q": None,
-        "limit": LIMIT + 1,
+        "limit": LIMIT,
+        "candidates": LIMIT + 1,
+        "max_bytes": MAX_PAGE_BYTES,
     }
     acting = {"role": "taskapi_user", "user_id": user.id, "email": "", "statement_timeout": "0"}
     with database.transaction(), psycopg.ClientCursor(database) as cursor:

@@ -14,7 +14,7 @@ WITH target AS (
     UPDATE tasks
     SET (title, description, completed) = (
         SELECT given.title, given.description, given.completed
-        FROM jsonb_populate_record(tasks, %(changes)s) AS given
+        FROM jsonb_populate_record(tasks, %(changes)s) AS given  -- noqa: RF03
     )
     FROM target
     WHERE tasks.user_id = %(user_id)s

@@ -13,7 +13,7 @@ from itsdangerous import BadData, URLSafeSerializer
 
 from taskapi import config
 from taskapi.exceptions import InvalidInput, fault
-from taskapi.tasks.queries import Position, Task
+from taskapi.tasks.queries import Position
 from taskapi.web.payloads import query_pairs
 
 CURSOR = re.compile(r"[A-Za-z0-9_.-]+")
@@ -33,12 +33,12 @@ def read_cursor(cursor: str | None, *scope: object) -> Position | None:
     raise InvalidInput(fault("query", "cursor", "Must be a cursor of this list"))
 
 
-def link_next(last: Task, *scope: object) -> str:
-    """Return a Link to the page after the task `last`, with the request's other parameters.
+def link_next(after: Position, *scope: object) -> str:
+    """Return a Link to the page after a position, with the request's other parameters.
 
     The scope is the list's user, order and filters.
     """
-    cursor = _serializer(scope).dumps(Position(last["created_at"], last["id"]))
+    cursor = _serializer(scope).dumps(after)
     pairs = [pair for pair in query_pairs() if pair[0] != "cursor"]
     query = urlencode(
         [*pairs, ("cursor", cursor)], errors="surrogateescape", quote_via=quote, safe=""

@@ -27,6 +27,23 @@ class Position(NamedTuple):
     id: str
 
 
+# Before the first task of each order. Values rather than conditions, because under row-level
+# security the planner uses an index only for comparisons with the index's own operators.
+NEWEST = Position("infinity", "ffffffff-ffff-ffff-ffff-ffffffffffff")
+OLDEST = Position("-infinity", "00000000-0000-0000-0000-000000000000")
+
+# The most that a page has, in bytes of JSON, and the most tasks that are read for it.
+MAX_PAGE_BYTES = 2 * 1024 * 1024
+MAX_CANDIDATES = 10_000
+
+
+class Page(NamedTuple):
+    """A page of a list, and the position where the next one starts, or None."""
+
+    tasks: list[Task]
+    next: Position | None
+
+
 class Creation(NamedTuple):
     """A task as it was created, and whether an earlier request created it."""
 
@@ -83,50 +100,26 @@ def create_task_once(
     return Creation(row, is_replay)
 
 
-def list_tasks(
-    *,
-    user_id: str,
-    after: Position | None,
-    completed: bool | None,
-    q: str | None,
-    limit: int,
-) -> list[Task]:
-    """Return up to `limit` tasks after a position, newest first. None means no restriction."""
-    return (
+def list_tasks(*, user_id: str, after: Position | None, limit: int, **filters: Any) -> Page:
+    """Return up to `limit` tasks after a position, newest first. A filter of None accepts all."""
+    rows = (
         pool.current()
         .as_user(user_id)
-        .read(
-            "list_tasks",
-            after_created_at=after and after.created_at,
-            after_id=after and after.id,
-            completed=completed,
-            q=q,
-            limit=limit,
-        )
+        .read("list_tasks", **_extent(after or NEWEST, limit, filters), **filters)
     )
+    return _page(rows, limit)
 
 
 def list_tasks_oldest_first(
-    *,
-    user_id: str,
-    after: Position | None,
-    completed: bool | None,
-    q: str | None,
-    limit: int,
-) -> list[Task]:
-    """Return up to `limit` tasks after a position, oldest first. None means no restriction."""
-    return (
+    *, user_id: str, after: Position | None, limit: int, **filters: Any
+) -> Page:
+    """Return up to `limit` tasks after a position, oldest first. A filter of None accepts all."""
+    rows = (
         pool.current()
         .as_user(user_id)
-        .read(
-            "list_tasks_oldest_first",
-            after_created_at=after and after.created_at,
-            after_id=after and after.id,
-            completed=completed,
-            q=q,
-            limit=limit,
-        )
+        .read("list_tasks_oldest_first", **_extent(after or OLDEST, limit, filters), **filters)
     )
+    return _page(rows, limit)
 
 
 def get_task(*, user_id: str, id: str) -> Task | None:
@@ -164,6 +157,34 @@ def delete_task(*, user_id: str, id: str, versions: Versions) -> bool:
     """Delete the user's task with this id. Returns False if there is none. Raises TaskChanged."""
     rows = pool.current().as_user(user_id).write("delete_task", id=id, versions=versions)
     return _written(rows) is not None
+
+
+def _extent(after: Position, limit: int, filters: Members) -> dict[str, Any]:
+    """Return where a page starts, and how much it may have."""
+    is_filtered = any(value is not None for value in filters.values())
+    return {
+        "after_created_at": after.created_at,
+        "after_id": after.id,
+        "candidates": MAX_CANDIDATES if is_filtered else limit + 1,
+        "limit": limit,
+        "max_bytes": MAX_PAGE_BYTES,
+    }
+
+
+def _page(rows: list[dict[str, Any]], limit: int) -> Page:
+    """Return the page that the rows of a list make."""
+    tasks: list[Task] = []
+    next = None
+    for row in rows:
+        is_match, is_end, is_full = (row.pop(name) for name in ("is_match", "is_end", "is_full"))
+        if len(tasks) == limit:
+            next = Position(tasks[-1]["created_at"], tasks[-1]["id"])
+            break
+        if is_match:
+            tasks.append(row)
+        if is_end or is_full:
+            next = Position(row["created_at"], row["id"])
+    return Page(tasks, next)
 
 
 def _missing_user(provider_email: str | None) -> type[Exception]:

@@ -64,11 +64,9 @@ def list_tasks(user_id: str) -> Response:
     sort, limit, cursor = query.pop("sort"), query.pop("limit"), query.pop("cursor")
     scope = (user_id, sort, *query.values())
     after = pages.read_cursor(cursor, *scope)
-    # One more than the page has tells whether there is a next page.
-    tasks = LISTS[sort](user_id=user_id, after=after, limit=limit + 1, **query)
-    shown = tasks[:limit]
-    link = pages.link_next(shown[-1], *scope) if len(tasks) > limit else ""
-    response = tagged(shown, etags.tag_list(shown, link))
+    tasks, next = LISTS[sort](user_id=user_id, after=after, limit=limit, **query)
+    link = pages.link_next(next, *scope) if next else ""
+    response = tagged(tasks, etags.tag_list(tasks, link))
     if link:
         response.headers["Link"] = link
     return response

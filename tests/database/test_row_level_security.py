@@ -40,7 +40,14 @@ from tests.support.checks import assert_error
 from tests.support.fixtures import MakeDatabase, MakePostgres, MakeService, as_uri
 from tests.support.service import SECRET, migrate
 
-WHOLE_LIST = {"after_created_at": None, "after_id": None, "q": None, "limit": 10**9}
+WHOLE_LIST = {
+    "after_created_at": "infinity",
+    "after_id": "f" * 8 + "-ffff-ffff-ffff-" + "f" * 12,
+    "q": None,
+    "limit": 1000,
+    "candidates": 1001,
+    "max_bytes": 2**21,
+}
 SETTINGS = {"statement_timeout": "5s", "user_id": "", "email": ""}
 
 
@@ -89,6 +96,9 @@ def test_a_statement_that_forgets_the_user_touches_nobody_elses_rows(
 ) -> None:
     careless = forget_the_user(FOR_A_USER[name])
     assert careless != FOR_A_USER[name]
+    tasks |= {"limit": 10**6, "candidates": 10**6, "max_bytes": 2**30}
+    if name == "list_tasks_oldest_first":
+        tasks |= {"after_created_at": "-infinity"}
     before = snapshot(database, other_user)
     cursor = database.cursor(row_factory=dict_row)
     with database.transaction(force_rollback=True):
@@ -186,7 +196,8 @@ def test_a_request_is_one_round_trip_and_one_transaction(
                     conn.pgconn.trace(file.fileno())
                     conn.pgconn.set_trace_flags(Trace.SUPPRESS_TIMESTAMPS)
                 rows = database.as_user(user.id).read("list_tasks", completed=None, **WHOLE_LIST)
-                assert rows == [task]
+                assert task.items() <= rows[0].items()
+                assert len(rows) == 1
                 with database._connection() as conn:
                     conn.pgconn.untrace()
             messages = [line.split("\t") for line in trace.read_text().splitlines()]
@@ -428,7 +439,7 @@ def test_the_policies_leave_the_plans_as_they_were(make_database: MakeDatabase) 
         user_id = str(row[0])
         names = set(re.findall(r"%\((\w+)\)s", "".join(FOR_A_USER.values())))
         params: dict[str, Any] = dict.fromkeys(names)
-        params |= {"user_id": user_id, "id": str(row[1])}
+        params |= {"user_id": user_id, "id": str(row[1]), **WHOLE_LIST}
         for name in FOR_A_USER:
             free = explain(conn, name, params)
             with acting(conn, "taskapi_user", user_id=user_id):

@@ -36,7 +36,9 @@ class Expected:
 
 # The parameters that aren't here, user_id, id and email, are those of a user of the database.
 TASK = json.dumps({"title": "A title", "description": "A description", "completed": True})
-PAGE = {"limit": 1001, "after_created_at": None, "after_id": None, "completed": None, "q": None}
+PAGE = {"limit": 1000, "candidates": 1001, "max_bytes": 2**21, "completed": None, "q": None}
+NEWEST = {"after_created_at": "infinity", "after_id": "ffffffff-ffff-ffff-ffff-ffffffffffff"}
+OLDEST = {"after_created_at": "-infinity", "after_id": "00000000-0000-0000-0000-000000000000"}
 ATTEMPT = {"client": "192.0.2.1", "tried_at": "2026-01-31 09:30:00+00"}
 EXPECTED = {
     "act_as": Expected("none", params={"role": "none", "statement_timeout": "5s"}),
@@ -59,8 +61,10 @@ EXPECTED = {
     "delete_task": Expected("taskapi_user", {"tasks_pkey"}, {"versions": None}),
     "get_task": Expected("taskapi_user", {"tasks_pkey"}),
     "list_applied_migrations": Expected("none", reads_all=True, sorts=True),
-    "list_tasks": Expected("taskapi_user", {"tasks_user_id_created_at_id_idx"}, PAGE),
-    "list_tasks_oldest_first": Expected("taskapi_user", {"tasks_user_id_created_at_id_idx"}, PAGE),
+    "list_tasks": Expected("taskapi_user", {"tasks_user_id_created_at_id_idx"}, {**PAGE, **NEWEST}),
+    "list_tasks_oldest_first": Expected(
+        "taskapi_user", {"tasks_user_id_created_at_id_idx"}, {**PAGE, **OLDEST}
+    ),
     "purge_idempotency_keys": Expected("taskapi_login", {"idempotency_keys_created_at_idx"}),
     "register_login_attempt": Expected(
         "taskapi_login",

@@ -51,8 +51,8 @@ def migrate_copy(folder: Path, database_url: str) -> None:
 
 
 def _apply(path: Path, lines: list[str]) -> None:
-    before = "".join(f"{line[1:]}\n" for line in lines if line[0] != "+")
-    after = "".join(f"{line[1:]}\n" for line in lines if line[0] != "-")
+    before = "\n".join(line[1:] for line in lines if line[0] != "+")
+    after = "\n".join(line[1:] for line in lines if line[0] != "-")
     text = path.read_text()
     assert before in text, f"{path.name} has no such lines:\n{before}"
-    path.write_text(text.replace(before, after, 1))
+    path.write_text(text.replace(before, after))

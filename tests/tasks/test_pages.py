@@ -13,8 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from taskapi.database.statements import STATEMENTS
+from taskapi.tasks.queries import NEWEST, OLDEST
 from tests.support.accounts import Account
 from tests.support.checks import assert_faults, assert_task
+from tests.support.plans import nodes
 
 LIST_STATEMENTS = ["list_tasks", "list_tasks_oldest_first"]
 
@@ -227,7 +229,8 @@ def test_the_index_finds_a_page_and_gives_its_order(
         [user.id],
     ).fetchone()
     assert rows is not None
-    position = rows if with_cursor else (None, None)
+    start = NEWEST if name == "list_tasks" else OLDEST
+    position = rows if with_cursor else start
     for completed, q in [(None, None), (False, None), (None, "1"), (False, "1")]:
         params = {
             "user_id": user.id,
@@ -235,7 +238,9 @@ def test_the_index_finds_a_page_and_gives_its_order(
             "after_id": position[1],
             "completed": completed,
             "q": q,
-            "limit": 11,
+            "limit": 10,
+            "candidates": 11,
+            "max_bytes": 2**21,
         }
         parts = re.split(r"%\((\w+)\)s", STATEMENTS[name].decode())
         names = list(dict.fromkeys(parts[1::2]))
@@ -254,12 +259,54 @@ def test_the_index_finds_a_page_and_gives_its_order(
             database.execute("DEALLOCATE page")
         assert row is not None
         plan = row[0][0]["Plan"]
-        assert plan["Node Type"] == "Limit"
-        [scan] = plan["Plans"]
+        found = list(nodes(plan))
+        assert not any("Sort" in node["Node Type"] for node in found)
+        [scan] = [node for node in found if "Relation Name" in node]
         assert scan["Node Type"] == "Index Scan", scan
         assert scan["Index Name"] == "tasks_user_id_created_at_id_idx"
         assert "ROW(created_at, id)" in scan["Index Cond"]
         assert scan["Actual Rows"] == 11
+
+
+def test_a_page_ends_at_two_mebibytes(user: Account, database: psycopg.Connection) -> None:
+    """As JSON: a control character has six bytes there, and one in the request and the table."""
+    database.execute(
+        "INSERT INTO tasks (user_id, title, description)"
+        " SELECT %s, n::text, repeat(E'\\x01', 10000) FROM generate_series(1, 100) AS n",
+        [user.id],
+    )
+    url: str | None = f"{user.tasks}?limit=1000"
+    titles = []
+    sizes = []
+    while url:
+        response = user.client.get(url, headers=user.headers)
+        titles += [task["title"] for task in response.json()]
+        sizes.append(len(response.content))
+        url = response.links["next"]["url"] if "next" in response.links else None
+    assert sorted(titles, key=int) == [str(n) for n in range(1, 101)]
+    assert 2 * 2**20 <= max(sizes) < 2 * 2**20 + 70_000
+    assert len(sizes) == 3
+
+
+def test_a_filter_reads_so_many_tasks_and_its_link_goes_on(
+    user: Account, database: psycopg.Connection
+) -> None:
+    """10,000 of them a page: what is far behind is found by following the Links."""
+    insert_tasks(database, user, 25_000)
+    database.execute(
+        "UPDATE tasks SET title = 'needle', completed = true WHERE user_id = %s AND title = '1'",
+        [user.id],
+    )
+    database.execute("ANALYZE tasks")
+    for query in ("q=needle", "completed=true"):
+        url: str | None = f"{user.tasks}?{query}"
+        pages = []
+        while url:
+            response = user.client.get(url, headers=user.headers)
+            pages.append([task["title"] for task in response.json()])
+            url = response.links["next"]["url"] if "next" in response.links else None
+        assert sorted(map(len, pages)) == [0, 0, 1]
+        assert ["needle"] in pages
 
 
 FILTERS: list[tuple[str, dict[str, Any]]] = [
