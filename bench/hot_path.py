@@ -132,7 +132,7 @@ def measure_round_trips(url: str, environ: dict[str, Any]) -> dict[str, list[flo
             return result.fetchall()
 
         def directly() -> Any:
-            _, result = ours.exchange((ACT_AS, acting), (QUERIES["get_task"], wanted))
+            _, result = ours.exchange((ACT_AS, acting), (QUERIES["get_task"], wanted), timeout=60)
             return ours.load_rows(result)
 
         assert by_cursors() == directly() != []

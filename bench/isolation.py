@@ -92,7 +92,7 @@ def compare(alone: Database, isolated: Database, dba: psycopg.Connection) -> Non
 def run_alone(database: Database, name: str, params: dict[str, Any]) -> list[Any]:
     """Run the statement on a pooled connection by itself, as the superuser."""
     with database._connection() as conn:
-        [result] = conn.exchange((QUERIES[name], params))
+        [result] = conn.exchange((QUERIES[name], params), timeout=60)
         return conn.load_rows(result)
 
 
