@@ -1,6 +1,6 @@
 """Measure what it costs that the database keeps users apart.
 
-Each query of a user is timed on two connections in turn: alone, as a superuser whom no policy
+Each query of a user is timed on two connections in turn: alone, as a superuser that no policy
 binds, and as the service runs it, after act_as and under the policies.
 """
 
@@ -54,7 +54,7 @@ def main() -> None:
         EmbeddedPostgres(Path(folder) / "postgres") as server,
     ):
         apply_migrations(server.url)
-        # One connection each: a plan that serves two roles in turn is made anew each time.
+        # One connection each: a plan that serves two roles in turn is made again each time.
         one = {"DB_POOL_MIN": "1", "DB_POOL_MAX": "1", "JWT_SECRET": "-" * 32}
         config = load_config({**one, "DATABASE_URL": server.url})
         with (

