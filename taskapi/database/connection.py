@@ -188,8 +188,22 @@ def error_of(result: PGresult) -> psycopg.Error | None:
     return error_from_result(result) if result.status == ExecStatus.FATAL_ERROR else None
 
 
+# The limits after which a connection to a silent host is closed: libpq and Linux wait for hours.
+NETWORK_LIMITS = {
+    # Seconds for each host.
+    "connect_timeout": 2,
+    # Milliseconds until the host must have acknowledged what was sent.
+    "tcp_user_timeout": 10_000,
+    # Seconds: idle connections are probed after 30, then every 5, three times at most.
+    "keepalives": 1,
+    "keepalives_idle": 30,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+}
+
+
 def connection_settings(config: Config) -> dict[str, Any]:
-    """Return the parameters of each connection, in addition to those of DATABASE_URL.
+    """Return the parameters of each connection, for which DATABASE_URL has no value.
 
     Settings that statements rely on are in `sql/act_as.sql`: PgBouncer loses a session's settings.
     """
@@ -201,7 +215,7 @@ def connection_settings(config: Config) -> dict[str, Any]:
         # 0: prepared when a connection first runs it. None: never prepared.
         "prepare_threshold": 0 if config.db_prepare else None,
         "application_name": given.get("application_name", "taskapi"),
-        "connect_timeout": given.get("connect_timeout", 2),
+        **{name: given.get(name, value) for name, value in NETWORK_LIMITS.items()},
     }
 
 
