@@ -62,8 +62,12 @@ class EmbeddedPostgres:
     @property
     def url(self) -> str:
         """The libpq URI of the superuser's database, the same after every start."""
+        return self.url_of("postgres", "postgres")
+
+    def url_of(self, role: str, database: str) -> str:
+        """Return the libpq URI of a role and a database of this server."""
         host, port = quote(str(self._socket_dir)), self._settings["port"]
-        return f"postgresql://postgres@/postgres?host={host}&port={port}"
+        return f"postgresql://{role}@/{database}?host={host}&port={port}"
 
     @property
     def pid(self) -> int:
