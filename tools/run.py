@@ -25,6 +25,8 @@ sys.path.insert(0, str(ROOT))
 from taskapi.config import ConfigError, load_config  # noqa: E402 - the checkout isn't installed
 
 LOCAL = ROOT / ".local"
+# Where /metrics is, if METRICS_BIND is not set.
+METRICS = ("127.0.0.1", 9464)
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -62,6 +64,8 @@ def _run(env: dict[str, str]) -> int:
     config = load_config(promised | {name: value for name, value in env.items() if value})
     host, port = config.host, config.port
     _check_address(host, port)
+    if "METRICS_BIND" not in env:
+        _enable_metrics(env)
     with ExitStack() as stack:
         if not env.get("DATABASE_URL"):
             database = stack.enter_context(EmbeddedPostgres(LOCAL / "postgres"))
@@ -88,19 +92,34 @@ def _run(env: dict[str, str]) -> int:
 
 def _check_address(host: str, port: int) -> None:
     # gunicorn would report this after seconds of retries, and /ready could be another program's
+    try:
+        _try_to_bind(host, port)
+    except (OSError, UnicodeError) as error:
+        match error:
+            case OSError(errno=errno.EADDRINUSE):
+                message = f"port {port} is taken: stop what uses it or set PORT"
+            case OSError(errno=errno.EACCES):
+                message = f"port {port} is for root only: set PORT to 1024 or more"
+            case _:
+                message = f"this machine has no address {host!r}: set HOST"
+        raise LaunchError(message) from None
+
+
+def _enable_metrics(env: dict[str, str]) -> None:
+    host, port = METRICS
+    try:
+        _try_to_bind(host, port)
+    except OSError:
+        # Not an error: a second checkout may run with another PORT
+        print(f"taskapi: port {port} is taken, so there is no /metrics", file=sys.stderr)
+    else:
+        env["METRICS_BIND"] = f"{host}:{port}"
+
+
+def _try_to_bind(host: str, port: int) -> None:
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except (OSError, UnicodeError) as error:
-            match error:
-                case OSError(errno=errno.EADDRINUSE):
-                    message = f"port {port} is taken: stop what uses it or set PORT"
-                case OSError(errno=errno.EACCES):
-                    message = f"port {port} is for root only: set PORT to 1024 or more"
-                case _:
-                    message = f"this machine has no address {host!r}: set HOST"
-            raise LaunchError(message) from None
+        probe.bind((host, port))
 
 
 def _local_secret() -> str:
