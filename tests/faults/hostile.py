@@ -16,7 +16,7 @@ import httpx
 import psycopg
 
 from tests.faults.workers import memory_of
-from tests.support.accounts import PASSWORD, Account, new_email
+from tests.support.accounts import LOGIN, PASSWORD, Account, new_email
 from tests.support.service import PATIENCE, Service, wait_until
 
 USERS = 10
@@ -86,8 +86,7 @@ class Crowd:
                     self._note(lambda path=path: user.request("GET", path))  # type: ignore[misc]
                     self._note(lambda path=path: user.request("DELETE", path))  # type: ignore[misc]
                 if turn % 10 == 0:
-                    login = "/api/auth/login"
-                    self._note(lambda: client.post(login, json=credentials, headers=address))
+                    self._note(lambda: client.post(LOGIN, json=credentials, headers=address))
 
     def _note(self, send: Callable[[], httpx.Response]) -> httpx.Response | None:
         began = time.monotonic()
@@ -177,10 +176,10 @@ def write_one_task(abuse: Abuse) -> None:
 
 def fail_logins(abuse: Abuse) -> None:
     """Logins with wrong passwords, from one address."""
-    url, address = "/api/auth/login", {"X-Forwarded-For": "203.0.113.1"}
+    address = {"X-Forwarded-For": "203.0.113.1"}
     abuse.repeat(
         lambda client: client.post(
-            url, json={"email": new_email(), "password": "wrong"}, headers=address
+            LOGIN, json={"email": new_email(), "password": "wrong"}, headers=address
         )
     )
 

@@ -1,4 +1,4 @@
-"""One account or client that misbehaves beside ten normal users: `make hostile` is the long form."""
+"""One account or client misbehaves beside ten normal users: `make hostile` is the long form."""
 
 from __future__ import annotations
 
