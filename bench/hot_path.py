@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "deploy" / "local"), str(ROOT / "bench")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tools"), str(ROOT / "bench")]
 
 import psycopg  # noqa: E402
 from embedded_postgres import EmbeddedPostgres  # noqa: E402
@@ -132,7 +132,7 @@ def measure_round_trips(url: str, environ: dict[str, Any]) -> dict[str, list[flo
             return result.fetchall()
 
         def directly() -> Any:
-            _, result = ours.exchange((ACT_AS, acting), (QUERIES["get_task"], wanted))
+            _, result = ours.exchange((ACT_AS, acting), (QUERIES["get_task"], wanted), timeout=60)
             return ours.load_rows(result)
 
         assert by_cursors() == directly() != []

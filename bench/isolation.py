@@ -1,6 +1,6 @@
 """Measure what it costs that the database keeps users apart.
 
-Each query of a user is timed on two connections in turn: alone, as a superuser whom no policy
+Each query of a user is timed on two connections in turn: alone, as a superuser that no policy
 binds, and as the service runs it, after act_as and under the policies.
 """
 
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "deploy" / "local")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
 import psycopg  # noqa: E402
 from embedded_postgres import EmbeddedPostgres  # noqa: E402
@@ -54,7 +54,7 @@ def main() -> None:
         EmbeddedPostgres(Path(folder) / "postgres") as server,
     ):
         apply_migrations(server.url)
-        # One connection each: a plan that serves two roles in turn is made anew each time.
+        # One connection each: a plan that serves two roles in turn is made again each time.
         one = {"DB_POOL_MIN": "1", "DB_POOL_MAX": "1", "JWT_SECRET": "-" * 32}
         config = load_config({**one, "DATABASE_URL": server.url})
         with (
@@ -92,7 +92,7 @@ def compare(alone: Database, isolated: Database, dba: psycopg.Connection) -> Non
 def run_alone(database: Database, name: str, params: dict[str, Any]) -> list[Any]:
     """Run the statement on a pooled connection by itself, as the superuser."""
     with database._connection() as conn:
-        [result] = conn.exchange((QUERIES[name], params))
+        [result] = conn.exchange((QUERIES[name], params), timeout=60)
         return conn.load_rows(result)
 
 

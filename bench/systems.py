@@ -94,7 +94,7 @@ KINDS = {
             PEERS_PYTHON,
             _fastapi,
             quiet_arguments=("--no-access-log",),
-            # It would close each connection beyond these that is given back, and make it anew.
+            # It would close each connection beyond these that is given back, and open it again.
             variables={"DB_POOL_MIN": "20"},
         ),
         Kind("django", PEERS_PYTHON, _django),

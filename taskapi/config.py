@@ -36,6 +36,7 @@ class Config:
     jwt_jwks_url: str | None
     db_pool_min: int
     db_pool_max: int
+    db_pool_user_max: int
     db_pool_timeout: float
     db_pool_max_lifetime: float
     db_statement_timeout: float
@@ -73,6 +74,7 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         jwt_jwks_url=_url(environ, "JWT_JWKS_URL"),
         db_pool_min=_integer(environ, "DB_POOL_MIN", 5, 0, 10_000),
         db_pool_max=_integer(environ, "DB_POOL_MAX", 20, 1, 10_000),
+        db_pool_user_max=_integer(environ, "DB_POOL_USER_MAX", 2, 1, 10_000),
         db_pool_timeout=_seconds(environ, "DB_POOL_TIMEOUT", 5),
         db_pool_max_lifetime=_seconds(environ, "DB_POOL_MAX_LIFETIME", 3600),
         db_statement_timeout=_seconds(environ, "DB_STATEMENT_TIMEOUT", 5),

@@ -77,6 +77,10 @@ class TooManyFailedLogins(TaskApiError):
         self.retry_after = retry_after
 
 
+class TooManyRequests(TaskApiError):
+    """The user's other requests use the user's whole share of the database."""
+
+
 class PasswordsBusy(TaskApiError):
     """No password hash could be computed in time: too many are being computed."""
 

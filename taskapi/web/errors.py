@@ -42,6 +42,9 @@ ANSWERS: dict[type[Exception], Answer] = {
     exceptions.TooManyFailedLogins: Answer(
         429, "Too many failed logins: try again later", RETRY_WHEN_TOLD
     ),
+    exceptions.TooManyRequests: Answer(
+        429, "Too many requests at once: try again later", {"Retry-After": "1"}
+    ),
     exceptions.PasswordsBusy: Answer(503, "Too many logins at once: try again later", RETRY),
     exceptions.IdentityProviderUnavailable: Answer(
         503, "The identity provider is not available", RETRY_WHEN_TOLD

@@ -21,7 +21,7 @@ from taskapi.database.connection import (
     number_parameters,
 )
 from tests.support.fixtures import MakePostgres
-from tests.support.service import SECRET, free_port
+from tests.support.service import PATIENCE, SECRET, free_port
 
 ECHO = number_parameters("echo", b"SELECT %(text)s::text AS text, length(%(text)s) AS length")
 DIVIDE = number_parameters("divide", b"SELECT 1 / %(number)s::integer AS quotient")
@@ -36,7 +36,7 @@ def conn(request: pytest.FixtureRequest, server_url: str) -> Iterator[Connection
 
 
 def run(conn: Connection, statement: Statement, **params: object) -> list[dict[str, object]]:
-    [result] = conn.exchange((statement, params))
+    [result] = conn.exchange((statement, params), timeout=PATIENCE)
     assert error_of(result) is None
     return conn.load_rows(result)
 
@@ -59,14 +59,16 @@ def test_times_have_microseconds(conn: Connection, fraction: str) -> None:
 def test_more_than_the_network_takes_at_once(conn: Connection) -> None:
     """Both ways at the same time: neither side stops listening while it speaks."""
     text = "ä" * 5_000_000
-    first, second = conn.exchange((ECHO, {"text": text}), (DIVIDE, {"number": 1}))
+    first, second = conn.exchange((ECHO, {"text": text}), (DIVIDE, {"number": 1}), timeout=PATIENCE)
     assert conn.load_rows(first) == [{"text": text, "length": len(text)}]
     assert conn.load_rows(second) == [{"quotient": 1}]
 
 
 def test_what_comes_after_a_failure_is_not_done(conn: Connection) -> None:
     for number in (0, 0):
-        failed, aborted = conn.exchange((DIVIDE, {"number": number}), (ECHO, {"text": "x"}))
+        failed, aborted = conn.exchange(
+            (DIVIDE, {"number": number}), (ECHO, {"text": "x"}), timeout=PATIENCE
+        )
         assert isinstance(error_of(failed), errors.DivisionByZero)
         assert aborted.status == ExecStatus.PIPELINE_ABORTED
         assert conn.pgconn.pipeline_status == PipelineStatus.OFF
@@ -78,7 +80,7 @@ def test_what_comes_after_a_failure_is_not_done(conn: Connection) -> None:
 def test_a_statement_that_the_server_does_not_understand(conn: Connection) -> None:
     wrong = number_parameters("wrong", b"SELECT * FROM no_such_table")
     for _ in range(2):
-        _, failed = conn.exchange((ECHO, {"text": "x"}), (wrong, {}))
+        _, failed = conn.exchange((ECHO, {"text": "x"}), (wrong, {}), timeout=PATIENCE)
         assert isinstance(error_of(failed), errors.UndefinedTable)
     assert run(conn, ECHO, text="x") == [{"text": "x", "length": 1}]
 
@@ -87,9 +89,9 @@ def test_the_end_of_the_connection(conn: Connection) -> None:
     end = number_parameters("end", b"SELECT pg_terminate_backend(pg_backend_pid())")
     assert not conn.is_stale()
     with pytest.raises(errors.AdminShutdown):
-        conn.exchange((ECHO, {"text": "x"}), (end, {}))
+        conn.exchange((ECHO, {"text": "x"}), (end, {}), timeout=PATIENCE)
     with pytest.raises(psycopg.OperationalError):
-        conn.exchange((ECHO, {"text": "x"}))
+        conn.exchange((ECHO, {"text": "x"}), timeout=PATIENCE)
 
 
 def test_a_connection_that_the_server_has_ended_is_stale(conn: Connection, server_url: str) -> None:
@@ -97,7 +99,7 @@ def test_a_connection_that_the_server_has_ended_is_stale(conn: Connection, serve
         dba.execute("SELECT pg_terminate_backend(%s, 10000)", [conn.info.backend_pid])
     assert conn.is_stale()
     with pytest.raises(psycopg.OperationalError):
-        conn.exchange((ECHO, {"text": "x"}))
+        conn.exchange((ECHO, {"text": "x"}), timeout=PATIENCE)
 
 
 def test_a_silent_network_ends_a_connection(make_postgres: MakePostgres) -> None:

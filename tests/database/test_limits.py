@@ -28,7 +28,7 @@ LONG = {"DB_POOL_TIMEOUT": "300", "DB_STATEMENT_TIMEOUT": "300"}
 @pytest.fixture
 def service(postgres: EmbeddedPostgres, make_service: MakeService) -> Service:
     """One worker of four threads with one connection."""
-    one = {"DB_POOL_MIN": "1", "DB_POOL_MAX": "1", "WEB_CONCURRENCY": "1"}
+    one = {"DB_POOL_USER_MAX": "8", "DB_POOL_MIN": "1", "DB_POOL_MAX": "1", "WEB_CONCURRENCY": "1"}
     service = make_service(DATABASE_URL=postgres.url, WEB_THREADS=str(THREADS), **one, **LONG)
     service.start()
     return service

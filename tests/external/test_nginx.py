@@ -207,8 +207,8 @@ def test_the_tour_of_the_readme_works(nginx: Nginx) -> None:
         check=True,
     )
     assert done.stderr == ""
-    *_, completed, deleted = done.stdout.splitlines()
-    assert json.loads(completed)["completed"] is True
+    _, listed, *_, deleted = done.stdout.splitlines()
+    assert json.loads(listed)[0]["title"] == "Buy milk"
     assert deleted == "204"
 
 

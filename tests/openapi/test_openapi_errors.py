@@ -61,7 +61,7 @@ def test_each_operation_has_the_errors_that_it_can_end_with() -> None:
             parameter.get("$ref", "").rpartition("/")[2] for parameter in operation["parameters"]
         }
         if "security" not in operation:
-            expected |= {"Unauthorized", "Forbidden", "Invalid", "Unavailable"}
+            expected |= {"Unauthorized", "Forbidden", "Invalid", "TooManyRequests", "Unavailable"}
         if "id" in parameters:
             expected |= {"TaskNotFound"}
         if "If-Match" in parameters:
@@ -143,6 +143,7 @@ PROVOKED: dict[tuple[str, str], Callable[[Account], httpx.Response]] = {
 
 # What needs another service than the shared one. The tests of each compare the sentence.
 ELSEWHERE = {
+    ("TooManyRequests", ""),
     ("Defect", ""),
     ("Unavailable", "database"),
     ("Unavailable", "passwords"),

@@ -192,7 +192,7 @@ def test_the_pool_is_seen_while_it_is_busy(own_url: str, make_service: MakeServi
     """Summed over both workers."""
     service = make_service(
         DATABASE_URL=own_url, DB_POOL_MIN="1", DB_POOL_MAX="2", DB_STATEMENT_TIMEOUT="60",
-        DB_POOL_TIMEOUT="60",
+        DB_POOL_TIMEOUT="60", DB_POOL_USER_MAX="8",
     )  # fmt: skip
     service.start()
     with service.client() as client, ThreadPoolExecutor(8) as threads:

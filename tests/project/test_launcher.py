@@ -22,7 +22,7 @@ from tests.support.service import PATIENCE, ROOT, environment, free_port, wait_u
 pytestmark = pytest.mark.slow
 
 Run = Callable[..., "subprocess.Popen[str]"]
-SERVED = ("tools", "gunicorn.conf.py", "migrations", "sql", "taskapi", "wsgi.py")
+SERVED = ("deploy", "tools", "gunicorn.conf.py", "migrations", "sql", "taskapi", "wsgi.py")
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from typing import Any, Self
 import httpx
 import jwt
 import psycopg
-from argon2 import PasswordHasher
 
+from taskapi.accounts.passwords import HASHER
 from tests.support.service import SECRET
 
 PASSWORD = "correct horse battery staple"
@@ -34,7 +34,7 @@ def log_in(client: httpx.Client, email: str, password: str = PASSWORD) -> httpx.
 @cache
 def hash_of_password() -> str:
     """Return a hash of PASSWORD as the service makes it, once for all users."""
-    return PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1).hash(PASSWORD)
+    return HASHER.hash(PASSWORD)
 
 
 class Account:

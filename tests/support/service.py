@@ -59,11 +59,13 @@ def environment(**variables: str) -> dict[str, str]:
     return inherited | variables
 
 
-def run_command(*args: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def run_command(
+    *args: str, folder: Path = ROOT, **variables: str
+) -> subprocess.CompletedProcess[str]:
     """Run Python with these arguments in the project's folder and return what it did."""
     return subprocess.run(
         [sys.executable, *args],
-        cwd=ROOT,
+        cwd=folder,
         env=environment(**variables),
         capture_output=True,
         text=True,
