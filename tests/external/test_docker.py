@@ -16,6 +16,7 @@ import pytest
 import yaml
 from embedded_postgres import find_programs
 
+from taskapi.config import load_config
 from tests.support.accounts import Account
 from tests.support.fixtures import MakeDatabase, MakePostgres
 from tests.support.service import PATIENCE, ROOT, SECRET, Service, environment, wait_until
@@ -144,6 +145,23 @@ def test_the_compose_file_is_one() -> None:
     """By docker-compose 1.29 or newer, which needs no engine for this."""
     done = run(["docker-compose", "--file", "deploy/compose.yaml", "config", "--quiet"], ROOT)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("service", COMPOSE["services"])
+def test_what_a_container_uses_is_limited(service: str) -> None:
+    limits = COMPOSE["services"][service]
+    assert re.fullmatch(r"[0-9]+[mg]", limits["mem_limit"])
+    assert 0 < limits["pids_limit"] <= 256
+    assert 0 < limits["ulimits"]["nofile"] <= 16384
+
+
+def test_the_metrics_are_served_inside_the_network_only() -> None:
+    app = COMPOSE["services"]["app"]
+    variables = {"DATABASE_URL": "postgresql://x", "JWT_SECRET": SECRET, **app["environment"]}
+    bind = load_config(variables).metrics_bind
+    assert bind is not None
+    assert bind[1] == 9464
+    assert "ports" not in app
 
 
 def test_what_the_compose_file_mounts_is_there_or_is_the_operators() -> None:

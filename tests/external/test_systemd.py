@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.service import PATIENCE, ROOT
+from taskapi.config import load_config
+from tests.support.service import PATIENCE, ROOT, SECRET
 
 UNITS = sorted((ROOT / "deploy/systemd").iterdir())
 SERVICES = [unit.name for unit in UNITS if unit.suffix == ".service"]
@@ -59,6 +60,26 @@ def test_all_services_have_the_same_sandbox() -> None:
         text = (ROOT / "deploy/systemd" / unit).read_text()
         sandboxes.add(text[text.index("\nUMask=") :].partition("\n\n")[0].strip())
     assert len(sandboxes) == 1
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_what_it_uses_is_limited(service: str) -> None:
+    """To more than it needs: a thread is a task, and each worker may have 1,000 clients."""
+    names = ("MemoryMax", "TasksMax", "LimitNOFILE")
+    [memory], [tasks], [files] = (settings(service, name) for name in names)
+    assert re.fullmatch(r"[0-9]+[MG]", memory)
+    if service == "taskapi.service":
+        config = load_config({"DATABASE_URL": "postgresql://x", "JWT_SECRET": SECRET})
+        assert int(tasks) > config.web_concurrency * (config.web_threads + 10) * 2
+        assert int(files) > 1000 + config.db_pool_max + 100
+        assert settings(service, "OOMPolicy") == ["continue"]
+
+
+def test_the_metrics_have_an_address_of_this_machine() -> None:
+    [variable] = settings("taskapi.service", "Environment")
+    name, _, value = variable.partition("=")
+    config = load_config({"DATABASE_URL": "postgresql://x", "JWT_SECRET": SECRET, name: value})
+    assert config.metrics_bind == ("127.0.0.1", 9464)
 
 
 def test_requests_have_time_to_end_before_the_service_is_killed() -> None:

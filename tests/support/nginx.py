@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Self
 
 import httpx
+import psutil
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -31,12 +32,16 @@ class Nginx:
 
     It runs in a temporary folder, as an ordinary child of this process. `with` starts and ends it.
     It listens on all loopback addresses, so that a client may come from 127.0.0.2, which is none
-    that may see /metrics.
+    that may see /ready.
     """
 
-    def __init__(self, ports: Sequence[int]) -> None:
-        """Make one in front of the services on these ports of 127.0.0.1."""
+    def __init__(self, ports: Sequence[int], *, limits: bool = True) -> None:
+        """Make one in front of the services on these ports of 127.0.0.1.
+
+        Without `limits` one client may send as much as a load test does.
+        """
         self.upstreams = list(ports)
+        self.limits = limits
         self.port, self.plain_port, self.inner_port = free_port(), free_port(), free_port()
         self.url = f"https://127.0.0.1:{self.port}"
         self._temporary = tempfile.TemporaryDirectory(prefix="taskapi-nginx-")
@@ -57,7 +62,12 @@ class Nginx:
             for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         )
         servers = "".join(f"server 127.0.0.1:{port} max_fails=0;\n" for port in self.upstreams)
+        unlimited = (
+            (r"\b200r/s;", "100000r/s;"),
+            (r"\blimit_conn requests 100;", "limit_conn requests 8000;"),
+        )
         for pattern, replacement in (
+            *(() if self.limits else unlimited),
             (r"^user www-data;\n", "user root;\n" if os.geteuid() == 0 else ""),
             (r"^http \{", "http {" + temporary),
             (r"(?: *server 127\.0\.0\.1:800\d max_fails=0;\n)+", servers),
@@ -103,6 +113,16 @@ class Nginx:
         except httpx.TransportError:
             return False
         return True
+
+    def temporary_files(self) -> list[str]:
+        """Return the files that it has open in its temporary folders. It removes their names."""
+        assert self.process is not None
+        targets = [
+            str(link.readlink())
+            for worker in psutil.Process(self.process.pid).children()
+            for link in Path(f"/proc/{worker.pid}/fd").iterdir()
+        ]
+        return [target for target in targets if target.startswith(f"{self.folder}/proxy/")]
 
     def close(self) -> None:
         """End it, its requests first, and remove its folder."""

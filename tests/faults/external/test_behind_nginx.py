@@ -35,7 +35,7 @@ def services(own_url: str, make_service: MakeService) -> list[Service]:
 
 @pytest.fixture
 def nginx(services: list[Service]) -> Iterator[Nginx]:
-    with Nginx([service.port for service in services]) as nginx:
+    with Nginx([service.port for service in services], limits=False) as nginx:
         yield nginx
 
 
