@@ -1,8 +1,8 @@
--- Add a column. No row is rewritten: the lock is short, whatever the table's size. A constant
--- default given with the column would be read from every row at once, and nothing had to be filled;
--- given after it, it is for new rows only.
+-- Add a column. No row is rewritten, so the lock is short, whatever the table's size. The default is
+-- set after the column is added: it is for new rows only, and recipe 2 fills the others. (A constant
+-- default in ADD COLUMN is as fast, and stands for every row at once.)
 
--- Two bytes are enough, there are four priorities.
+-- Two bytes are enough for four priorities.
 -- squawk-ignore prefer-bigint-over-smallint
 ALTER TABLE tasks ADD COLUMN IF NOT EXISTS priority smallint;
 ALTER TABLE tasks ALTER COLUMN priority SET DEFAULT 0;

@@ -1,8 +1,8 @@
 -- transactional: false
 -- Fill a column in batches, each committed by itself: no row is locked for longer than its batch,
--- and vacuum keeps pace. Goes by the primary key, so that each row is visited once; may be run
--- again. The role needs BYPASSRLS, for row-level security would show it no tasks, and the right to
--- set session_replication_role, which keeps triggers from running: updated_at stays what it is.
+-- and vacuum keeps pace. It follows the primary key, so that each row is visited once, and can be
+-- run again. The role needs BYPASSRLS, because row-level security would show it no tasks, and the
+-- right to set session_replication_role, which keeps the trigger from changing updated_at.
 
 SET session_replication_role = replica;
 

@@ -1,8 +1,8 @@
--- Add a constraint for what is written from now on. NOT VALID: the rows that are there aren't read,
--- so that the lock, which stops all else, is short. After the column is filled, not before: an
--- UPDATE of an old row has to satisfy it too.
+-- Add a constraint for what is written from now on. NOT VALID: existing rows are not read, so that
+-- the lock, which stops reads and writes, is short. Do this after the column is filled: an UPDATE
+-- of an old row has to satisfy the constraint too.
 
--- There is none unless this is run a second time.
+-- It exists only if this is run a second time.
 -- squawk-ignore ban-drop-constraint
 ALTER TABLE tasks DROP CONSTRAINT IF EXISTS tasks_priority_check;
 ALTER TABLE tasks

@@ -1,4 +1,5 @@
--- Check the rows that were there before. Reads the whole table under a lock that readers and
--- writers don't feel; a migration of its own, or it would be read under the lock of ADD CONSTRAINT.
+-- Check the rows that existed before. This reads the whole table under a lock that blocks neither
+-- reads nor writes. It is a migration of its own: in the one before, it would run under the lock of
+-- ADD CONSTRAINT.
 
 ALTER TABLE tasks VALIDATE CONSTRAINT tasks_priority_check;

@@ -1,6 +1,6 @@
 -- transactional: false
--- Add an index without stopping writers. One that failed half way is there and invalid, hence the
--- DROP. lock_timeout is off: it waits for every older transaction, and no session waits for it.
+-- Add an index without stopping writes. An attempt that failed leaves an invalid index, hence the
+-- DROP. lock_timeout is off: this waits for every older transaction, and no session waits for it.
 
 SET lock_timeout = 0;
 DROP INDEX CONCURRENTLY IF EXISTS tasks_user_id_priority_idx;

@@ -18,8 +18,8 @@ import psycopg
 import pytest
 
 from tests.support.accounts import PASSWORD, Account
-from tests.support.fixtures import MakeDatabase, MakeService
-from tests.support.service import ROOT, Service, environment, migrate, wait_until
+from tests.support.fixtures import MakeService
+from tests.support.service import ROOT, Service, environment, wait_until
 
 MEMBERS = {
     "time",
@@ -127,15 +127,13 @@ def test_a_path_without_a_route_is_not_logged(service: Service, user: Account) -
 
 
 def test_every_line_is_json_and_none_tells_a_secret(
-    make_service: MakeService, make_database: MakeDatabase
+    make_service: MakeService, own_url: str
 ) -> None:
     """At level debug, with refusals, defects and a crash: also what gunicorn and libraries say."""
-    url = make_database()
-    migrate(url)
-    service = make_service(DATABASE_URL=url, LOG_LEVEL="debug", WEB_CONCURRENCY="1")
+    service = make_service(DATABASE_URL=own_url, LOG_LEVEL="debug", WEB_CONCURRENCY="1")
     service.start()
     title, text = "a-marker-in-a-title", "a-marker-in-a-description"
-    with service.client() as client, psycopg.connect(url, autocommit=True) as dba:
+    with service.client() as client, psycopg.connect(own_url, autocommit=True) as dba:
         user = Account.sign_up(client)
         task = user.create(title, description=text)
         path = f"/{task['id']}"
@@ -166,7 +164,7 @@ def test_every_line_is_json_and_none_tells_a_secret(
         ):
             with socket.create_connection(("127.0.0.1", service.port)) as plain:
                 plain.sendall(head.encode() + b"\r\n\r\n")
-                assert plain.recv(100).startswith(b"HTTP/1.1 4")
+                assert plain.recv(100).startswith((b"HTTP/1.1 4", b"HTTP/1.1 505"))
         assert service.process is not None
         [worker] = psutil.Process(service.process.pid).children()
         worker.send_signal(signal.SIGKILL)
@@ -180,10 +178,11 @@ def test_every_line_is_json_and_none_tells_a_secret(
     assert defect["request_id"] == response.headers["X-Request-ID"]
     assert defect["exception"].startswith("  File ")
     assert defect["exception"].endswith("CheckViolation 23514 tasks odd")
-    assert [line["message"] for line in lines if "Invalid request" in line["message"]] == [
-        "Invalid request from ip=127.0.0.1: InvalidHTTPVersion",
-        "Invalid request from ip=127.0.0.1: InvalidRequestLine",
-        "Invalid request from ip=127.0.0.1: InvalidHeaderName",
+    refused = [line["message"] for line in lines if "Invalid request" in line["message"]]
+    assert [message.partition(": ")[2] for message in refused] == [
+        "InvalidHTTPVersion",
+        "InvalidRequestLine",
+        "InvalidHeaderName",
     ]
     for secret in (title, text, user.token, user.token[:-9], PASSWORD, "a-marker", user.email):
         assert secret not in service.log.read_text()

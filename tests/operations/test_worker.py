@@ -11,10 +11,10 @@ import psutil
 import pytest
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER
 
-from tests.faults.workers import workers_of
 from tests.support.fixtures import MakeService
 from tests.support.service import PATIENCE, Service, wait_until
 from tests.support.sockets import connect, is_refused
+from tests.support.workers import workers_of
 
 LOGIN_WITHOUT_END = (
     b"POST /api/auth/login HTTP/1.1\r\nHost: localhost\r\n"
@@ -120,7 +120,7 @@ def test_a_worker_that_has_served_enough_is_replaced(small_service: Service) -> 
         wait_until("another worker", is_replaced)
 
 
-def test_a_client_more_than_a_worker_may_have_waits_for_another_to_go(
+def test_a_client_more_than_a_worker_may_have_is_served(
     small_service: Service,
 ) -> None:
     small_service.variables["GUNICORN_CMD_ARGS"] = "--worker-connections 10"

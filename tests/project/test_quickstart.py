@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import re
 import shutil
-import signal
-import subprocess
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from embedded_postgres import find_programs
 
 from tests.support.fixtures import MakeDatabase
-from tests.support.service import PATIENCE, ROOT, SECRET, environment, free_port
+from tests.support.pages import assert_printed, read_blocks, run_commands
+from tests.support.service import ROOT, SECRET, environment, free_port
 
 pytestmark = pytest.mark.slow
 
@@ -34,34 +30,12 @@ def copy_checkout(folder: Path) -> Path:
 def test_every_command_prints_what_the_page_says(
     make_database: MakeDatabase, tmp_path: Path
 ) -> None:
-    blocks = re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL)
-    expected = re.findall(r"^#> (.*)$", "".join(blocks), re.MULTILINE)
-    assert len(blocks) > 15
-    process = subprocess.Popen(
-        ["bash", "-eu", "-o", "pipefail", "-c", "".join(blocks)],
-        cwd=copy_checkout(tmp_path / "checkout"),
-        env=environment(
-            DATABASE_URL=make_database(),
-            JWT_SECRET=SECRET,
-            PORT=str(free_port()),
-            PYTHON=sys.executable,
-            PSQL=str(find_programs() / "psql"),
-        ),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
+    assert len(read_blocks(PAGE)) > 15
+    variables = environment(
+        DATABASE_URL=make_database(),
+        JWT_SECRET=SECRET,
+        PORT=str(free_port()),
+        PYTHON=sys.executable,
+        PSQL=str(find_programs() / "psql"),
     )
-    try:
-        printed, _ = process.communicate(timeout=PATIENCE * 4)
-    finally:
-        # What it started ends with it, whatever has failed.
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-    assert process.returncode == 0, printed
-    rest = printed
-    for line in expected:
-        pattern = re.escape(line).replace("…", ".*")
-        found = re.search(pattern, rest)
-        assert found, f"{line!r} isn't printed in its place:\n{printed}"
-        rest = rest[found.end() :]
+    assert_printed(PAGE, run_commands(PAGE, copy_checkout(tmp_path / "checkout"), variables))

@@ -1,4 +1,4 @@
-"""README.md, docs/api.md and SECURITY.md say what is so."""
+"""README.md and SECURITY.md say what is so."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ import os
 import re
 import subprocess
 
-from taskapi.web.errors import ANSWERS
 from tests.support.checks import assert_task
 from tests.support.fixtures import MakeService
-from tests.support.openapi import make_app
 from tests.support.service import PATIENCE, ROOT
 
 README = (ROOT / "README.md").read_text()
-API = (ROOT / "docs" / "api.md").read_text()
 
 
 def test_the_tour_does_what_it_says(make_service: MakeService, own_url: str) -> None:
@@ -68,25 +65,3 @@ def test_each_proof_that_the_security_page_names_is_there() -> None:
     for file, name in proofs:
         [path] = (ROOT / "tests").rglob(file)
         assert f"def {name}(" in path.read_text(), name
-
-
-def test_the_api_page_has_every_route() -> None:
-    routes = {
-        (method, rule.rule.replace("<", "{").replace(">", "}"))
-        for rule in make_app().url_map.iter_rules()
-        for method in rule.methods or ()
-        if method not in ("HEAD", "OPTIONS") and rule.endpoint != "docs.asset"
-    }
-    section = API.partition("## Routes")[2].partition("\n## ")[0]
-    listed = {
-        tuple(route.split(" "))
-        for cell in re.findall(r"^\| ([A-Z]+ /.*?) \|", section, re.MULTILINE)
-        for route in cell.split(", ")
-    }
-    assert listed == routes
-
-
-def test_the_api_page_has_every_error() -> None:
-    section = API.partition("## Errors")[2].partition("\n## ")[0]
-    listed = [int(status) for status in re.findall(r"^\| (\d{3}) \|", section, re.MULTILINE)]
-    assert listed == sorted({answer.status for answer in ANSWERS.values()} | {422})
