@@ -1,8 +1,8 @@
 -- transactional: false
 -- Sign-ups are counted for each client, and a user's idempotency keys are limited.
 
--- For sign-ups, the client of each element of tried_at: the row is that of an IPv4 address, or of all
--- clients of an IPv6 block. Null for logins.
+-- For sign-ups, the client of each element of tried_at, because the clients of an IPv6 block share
+-- a row. Null for logins.
 ALTER TABLE login_attempts ADD COLUMN IF NOT EXISTS clients text[];
 
 -- A user's request deletes some of the user's expired keys, and can delete no others.

@@ -1,7 +1,7 @@
 -- Count a login attempt before its password is checked, and return the account of its email. Within
 -- a minute 20 attempts of a client may fail, 60 of an IPv6 block and 5 for an email. Each attempt
 -- locks the rows of its client, its block and its email, in this order, so that of any number at
--- once no more than those are checked. Removing old rows comes last, and skips rows that are locked.
+-- once no more than those are checked. Removing old rows comes last, and skips locked rows.
 -- @param email text
 -- @param client text: an IPv4 address or an IPv6 /64
 -- @param block text: the client's IPv6 /48, else null

@@ -1,6 +1,6 @@
--- Count a sign-up before its password is hashed, unless its client or its IPv6 block has had as many
--- within a minute as it may. All clients of a block share a row, which each sign-up locks, so that
--- of any number at once no more than those pass.
+-- Count a sign-up before its password is hashed, unless its client or its IPv6 block has had as
+-- many within a minute as it may. All clients of a block share a row, which each sign-up locks, so
+-- that of any number at once no more than those pass.
 -- @param client text: an IPv4 address or an IPv6 /64
 -- @param block text: the client's IPv6 /48, else null
 -- @param per_client integer: how often a client may sign up within a minute
@@ -18,18 +18,18 @@ counted AS (
     ON CONFLICT (key) DO UPDATE
     SET (tried_at, clients, expires_at) = (
         SELECT
-            array_agg(recent.tried_at) || excluded.tried_at,
-            array_agg(recent.client) || excluded.clients,
-            excluded.expires_at
-        FROM unnest(kept.tried_at, kept.clients) AS recent (tried_at, client)
+            array_agg(recent.tried_at) || now(),
+            array_agg(recent.client) || %(client)s::text,
+            now() + interval '1 minute'
+        FROM unnest(kept.tried_at, kept.clients) AS recent (tried_at, client)  -- noqa: RF01
         WHERE recent.tried_at > now() - interval '1 minute'
     )
     WHERE (
         SELECT
-            count(recent.client) FILTER (WHERE recent.client = ANY (excluded.clients))
+            count(recent.client) FILTER (WHERE recent.client = %(client)s::text)
             < %(per_client)s::integer
             AND count(recent.client) < %(per_block)s::integer
-        FROM unnest(kept.tried_at, kept.clients) AS recent (tried_at, client)
+        FROM unnest(kept.tried_at, kept.clients) AS recent (tried_at, client)  -- noqa: RF01
         WHERE recent.tried_at > now() - interval '1 minute'
     )
     RETURNING key

@@ -5,7 +5,7 @@
 -- @param block text
 -- @param tried_at timestamptz: as register_login_attempt returned it
 -- @return the keys of the rows
-WITH counted AS (
+WITH counted AS (  -- noqa: ST03
     SELECT key
     FROM login_attempts
     WHERE key IN (

@@ -34,6 +34,7 @@ WITH new_user AS (
         FROM (
             SELECT created_at FROM idempotency_keys
             WHERE user_id = %(user_id)s AND created_at > now() - interval '24 hours'
+            ORDER BY created_at
             LIMIT 10000
         ) AS counted
     ) < 10000
@@ -78,5 +79,5 @@ SELECT
         WHERE user_id = %(user_id)s AND created_at > now() - interval '24 hours'
     )::integer END AS retry_after
 FROM candidate
-LEFT JOIN claimed ON true
+LEFT JOIN claimed ON TRUE
 LEFT JOIN created ON created.id = claimed.task_id;
