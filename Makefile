@@ -99,12 +99,14 @@ explain: $(INSTALLED) ## print the plan of each statement on a filled database, 
 database-docs: $(INSTALLED) ## renew the diagram and the sizes in docs/database.md
 	@PYTHONPATH=tools exec $(PY) -m tests.support.database_docs
 
+# pip wants a hash for `coverage[toml]` too, so extras stay in the pins
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --custom-compile-command 'make lock'
+	--no-strip-extras --no-emit-index-url --custom-compile-command 'make lock'
 
-lock: $(INSTALLED) ## compile requirements*.in to requirements*.txt, with the hashes of each platform's files
+lock: $(INSTALLED) ## compile requirements*.in to requirements*.txt, with hashes for every platform
 	@$(PY) -m $(COMPILE) --output-file requirements.txt requirements.in
 	@$(PY) -m $(COMPILE) --output-file requirements-dev.txt requirements-dev.in
+	@$(PY) -m $(COMPILE) --output-file bench/requirements.txt bench/requirements.in
 
 # Apart from lint, because it needs an advisory service on the Internet.
 audit: $(INSTALLED) ## look up the pinned packages in PyPI's advisories
@@ -137,6 +139,6 @@ $(INSTALLED): requirements.txt requirements-dev.txt
 $(BENCH_INSTALLED): $(INSTALLED) bench/requirements.txt
 	@echo 'Installing into .venv/bench, once'
 	@$(PYTHON) -m venv --clear .venv/bench
-	@$(BENCH_PY) -m pip install --quiet --disable-pip-version-check --requirement bench/requirements.txt || \
+	@$(BENCH_PY) -m pip install --quiet --disable-pip-version-check --require-hashes --requirement bench/requirements.txt || \
 		{ rm -rf .venv/bench; echo 'taskapi: pip could not install bench/requirements.txt: the lines above say why' >&2; exit 1; }
 	@touch $@

@@ -6,13 +6,15 @@ import select
 import shutil
 import sys
 import tempfile
+from functools import partial
 from typing import Any
 
 from gunicorn import glogging
 
 from taskapi.config import ConfigError, load_config
+from taskapi.operations.exporter import Exporter
 from taskapi.operations.logs import make_formatter
-from taskapi.operations.metrics import forget_worker, share_with_workers
+from taskapi.operations.metrics import forget_worker, render, share_with_workers
 from taskapi.operations.worker import forget_clients
 
 try:
@@ -29,6 +31,8 @@ else:
 # Threads for requests that wait for the database, processes for the cores.
 # gthread with two changes: threads wait on connections themselves, and shutdown drains the accept
 # queue. It needs Linux.
+# The worker sends responses itself, as far as the client takes them.
+sendfile = False
 worker_class = "taskapi.operations.worker.SharingWorker" if hasattr(select, "epoll") else "gthread"
 workers = _config.web_concurrency
 threads = _config.web_threads
@@ -83,7 +87,15 @@ logger_class = Logger
 
 def on_starting(server: Any) -> None:
     """Create the folder of the workers' metrics, which are new at each start."""
+    server.exporter = None
+    if _config.metrics_bind:
+        try:
+            server.exporter = Exporter(_config.metrics_bind)
+        except OSError as error:
+            sys.exit(f"taskapi: METRICS_BIND can't be used: {error.strerror}")
     server.metrics_folder = tempfile.mkdtemp(prefix="taskapi-metrics-")
+    if server.exporter:
+        server.exporter.start(partial(render, server.metrics_folder))
 
 
 def pre_fork(server: Any, worker: Any) -> None:
@@ -94,6 +106,8 @@ def pre_fork(server: Any, worker: Any) -> None:
 
 def post_fork(server: Any, worker: Any) -> None:
     """Share the metrics before the application is created."""
+    if server.exporter:
+        server.exporter.close_in_worker()
     share_with_workers(server.metrics_folder, worker.slot)
 
 
@@ -120,4 +134,6 @@ def child_exit(server: Any, worker: Any) -> None:
 
 def on_exit(server: Any) -> None:
     """Remove the metrics."""
+    if server.exporter:
+        server.exporter.stop()
     shutil.rmtree(server.metrics_folder, ignore_errors=True)

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "deploy" / "local")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
 from embedded_postgres import EmbeddedPostgresError  # noqa: E402
 from load import REQUESTS  # noqa: E402

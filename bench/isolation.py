@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "deploy" / "local")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
 import psycopg  # noqa: E402
 from embedded_postgres import EmbeddedPostgres  # noqa: E402

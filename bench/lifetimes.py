@@ -9,10 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import httpx
 from dataset import READER, task_id, user_id
-from load import MIX, REQUESTS, Target, make_token
+from load import MIX, REQUESTS, make_token
 from rounds import Bench, Options, Row
 from systems import TASKAPI, Kind, System, memory
+
+from tests.support.service import free_port
 
 STARTS = 3
 # Seconds that the workers have to be done with starting, once one of them has answered.
@@ -115,19 +118,21 @@ def _look_at_memory(system: System) -> Row:
 
 def measure_pool(bench: Bench) -> Row:
     """Create at 50 connections, watch the pool, and then end all its connections (T088 to T094)."""
-    system = bench.make_system(TASKAPI, name="pool")
+    address = f"127.0.0.1:{free_port()}"
+    metrics = f"http://{address}/metrics"
+    system = bench.make_system(TASKAPI, name="pool", METRICS_BIND=address)
     with (
         bench.step("the pool at 50 connections", estimate_pool(bench.options)),
         bench.targets([system]) as [target],
     ):
         before = _count_connections(bench)
-        with _watching(target) as looks:
+        with _watching(metrics) as looks:
             created = target.measure(REQUESTS["create"], 50, bench.options.seconds)
         during = _count_connections(bench)
         ended = len(bench.dataset.run("end_connections", application=_APPLICATION))
         # Raises if one answer is anything but right.
         read = target.measure(REQUESTS["read"], 50, 1)
-        lost = _read_metrics(target)["taskapi_db_connections_lost_total"]
+        lost = _read_metrics(metrics)["taskapi_db_connections_lost_total"]
     refused = "too many connections", "too many clients", "remaining connection slots"
     logs = system.log.read_text() + bench.postgres.log.read_text()
     return {
@@ -199,22 +204,22 @@ def _count_connections(bench: Bench) -> int:
     return int(count)
 
 
-def _read_metrics(target: Target) -> dict[str, float]:
+def _read_metrics(url: str) -> dict[str, float]:
     """Return the metrics that have no labels, by their names."""
-    text = target.get("/metrics", READER).text
+    text = httpx.get(url, trust_env=False).text
     found = re.findall(r"^(\w+)(?:\{\})? ([-+.0-9e]+)$", text, flags=re.MULTILINE)
     return {name: float(value) for name, value in found}
 
 
 @contextmanager
-def _watching(target: Target) -> Iterator[list[dict[str, Any]]]:
+def _watching(url: str) -> Iterator[list[dict[str, Any]]]:
     """Lend a list that fills with what /metrics says during the block."""
-    looks = [_read_metrics(target)]
+    looks = [_read_metrics(url)]
     over = threading.Event()
 
     def look() -> None:
         while not over.wait(_LOOK):
-            looks.append(_read_metrics(target))
+            looks.append(_read_metrics(url))
 
     watcher = threading.Thread(target=look)
     watcher.start()

@@ -15,7 +15,7 @@ from pathlib import Path
 import psycopg
 
 ROOT = Path(__file__).parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "deploy" / "local")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
 from embedded_postgres import EmbeddedPostgres  # noqa: E402
 

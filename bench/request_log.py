@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "deploy" / "local")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
 
 from embedded_postgres import EmbeddedPostgres  # noqa: E402
 from flask import Flask  # noqa: E402

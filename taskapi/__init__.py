@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from flask import Flask
 from flask_cors import CORS
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -43,7 +45,8 @@ def create_app(config: Config) -> Flask:
     if config.cors_origins:
         CORS(
             app,
-            origins=list(config.cors_origins),
+            # Flask-CORS guesses which strings are patterns, and matches these without an end.
+            origins=[re.compile(rf"{re.escape(origin)}\Z") for origin in config.cors_origins],
             expose_headers=[
                 "Accept-Patch",
                 "ETag",
@@ -54,7 +57,10 @@ def create_app(config: Config) -> Flask:
                 "WWW-Authenticate",
                 "X-Request-ID",
             ],
+            supports_credentials=True,
             max_age=600,
+            # Only to requests with an Origin.
+            always_send=False,
         )
     for blueprint in (accounts.bp, tasks.bp, operations.bp):
         app.register_blueprint(blueprint)

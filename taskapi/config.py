@@ -6,13 +6,17 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 import psycopg
 from flask import current_app
 from psycopg.conninfo import conninfo_to_dict
 
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
+# An origin as browsers send it (RFC 6454, 6.2), which is without the scheme's default port.
+ORIGIN = re.compile(
+    r"(?!http:.*:80$|https:.*:443$)"
+    r"https?://([a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(:[0-9]{1,5})?"
+)
 
 
 class ConfigError(Exception):
@@ -46,6 +50,7 @@ class Config:
     log_level: str
     log_format: str
     log_successes: float
+    metrics_bind: tuple[str, int] | None
     docs: bool
 
 
@@ -83,6 +88,7 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         log_level=_choice(environ, "LOG_LEVEL", "info", LOG_LEVELS),
         log_format=_choice(environ, "LOG_FORMAT", "auto", ("auto", "json", "text")),
         log_successes=_share(environ, "LOG_SUCCESSES", "1"),
+        metrics_bind=_address(environ, "METRICS_BIND"),
         docs=_choice(environ, "DOCS", "on", ("on", "off")) == "on",
     )
     if config.db_pool_min > config.db_pool_max:
@@ -139,6 +145,16 @@ def _host(environ: Mapping[str, str], name: str, default: str) -> str:
     return value
 
 
+def _address(environ: Mapping[str, str], name: str) -> tuple[str, int] | None:
+    value = environ.get(name)
+    if not value:
+        return None
+    found = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+):([0-9]{1,5})", value)
+    if not found or not 1 <= int(found[2]) <= 65_535:
+        raise ConfigError(f"{name} must be host:port, such as 127.0.0.1:9464, not {value!r}")
+    return found[1].strip("[]"), int(found[2])
+
+
 def _integer(environ: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
     value = environ.get(name) or str(default)
     if not re.fullmatch(r"[0-9]{1,12}", value) or not low <= int(value) <= high:
@@ -168,11 +184,11 @@ def _choice(environ: Mapping[str, str], name: str, default: str, choices: tuple[
 
 
 def _origins(environ: Mapping[str, str], name: str) -> tuple[str, ...]:
-    origins = tuple(item.strip() for item in environ.get(name, "").split(",") if item.strip())
+    items = environ.get(name, "").lower().split(",")
+    origins = tuple(item.strip() for item in items if item.strip())
     for origin in origins:
-        parts = urlsplit(origin)
-        if parts.scheme not in ("http", "https") or origin != f"{parts.scheme}://{parts.netloc}":
+        if not ORIGIN.fullmatch(origin):
             raise ConfigError(
-                f"{name} must list origins such as https://app.example.com, not {origin!r}"
+                f"{name} must list exact origins such as https://app.example.com, not {origin!r}"
             )
     return origins

@@ -14,6 +14,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from tests.support.accounts import Account
 from tests.support.fixtures import MakeDatabase, MakePostgres, MakeService, as_uri
+from tests.support.roles import MIGRATED, as_service, set_up_roles
 from tests.support.service import Service, migrate
 
 
@@ -43,7 +44,8 @@ def make_database(server_url: str) -> Iterator[MakeDatabase]:
     names = []
 
     def make(template: str = "template0") -> str:
-        names.append(f"taskapi_test_{uuid.uuid4().hex}")
+        prefix = "taskapi_empty_" if template == "template0" else MIGRATED
+        names.append(f"{prefix}{uuid.uuid4().hex}")
         admin.execute(f'CREATE DATABASE "{names[-1]}" ENCODING UTF8 TEMPLATE "{template}"')
         return as_uri(**{**conninfo_to_dict(server_url), "dbname": names[-1]})
 
@@ -65,6 +67,7 @@ def migrated(make_database: MakeDatabase) -> str:
     """The name of a database with all migrations applied, to be copied."""
     url = make_database()
     migrate(url)
+    set_up_roles(url)
     return str(conninfo_to_dict(url)["dbname"])
 
 
@@ -118,6 +121,8 @@ def make_service(tmp_path: Path) -> Iterator[MakeService]:
     services: list[Service] = []
 
     def make(**variables: str) -> Service:
+        if url := variables.get("DATABASE_URL"):
+            variables["DATABASE_URL"] = as_service(url)
         services.append(Service(tmp_path / f"gunicorn{len(services)}.log", variables))
         return services[-1]
 
@@ -130,7 +135,7 @@ def make_service(tmp_path: Path) -> Iterator[MakeService]:
 @pytest.fixture(scope="session")
 def service(database_url: str, folder: Path) -> Iterator[Service]:
     """The service that all tests share: two workers, nothing special."""
-    service = Service(folder / "gunicorn.log", {"DATABASE_URL": database_url})
+    service = Service(folder / "gunicorn.log", {"DATABASE_URL": as_service(database_url)})
     service.start()
     yield service
     assert service.stop() == 0

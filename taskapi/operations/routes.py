@@ -1,15 +1,14 @@
-"""The routes for operators: /, /health, /ready and /metrics."""
+"""The routes for operators: /, /health and /ready."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, Response, current_app
-from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
+from flask import Blueprint, current_app
 
 from taskapi.database.statements import released_migrations
 from taskapi.exceptions import MigrationsPending
-from taskapi.operations import metrics, queries
+from taskapi.operations import queries
 from taskapi.version import VERSION
 
 bp = Blueprint("operations", __name__)
@@ -39,9 +38,3 @@ def ready() -> dict[str, str]:
     if pending:
         raise MigrationsPending(", ".join(sorted(pending)))
     return {"status": "ok"}
-
-
-@bp.get("/metrics")
-def show_metrics() -> Response:
-    """Show the metrics of all workers. Needs no token and does not use the database."""
-    return Response(metrics.current().render(), content_type=CONTENT_TYPE_PLAIN_0_0_4)

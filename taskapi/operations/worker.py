@@ -1,4 +1,13 @@
-"""A worker of gunicorn: its threads share all connections, and it ends without losing a request."""
+"""gunicorn's threaded worker with another way to wait: slow clients hold no thread.
+
+A thread gets a connection only when there is something to do: it reads what has come, handles the
+request if all of it is there, and writes what the kernel takes. The rest waits in an epoll, with a
+deadline. Not for TLS, which is the proxy's.
+
+It relies on these parts of gunicorn 27.0: ThreadWorker's poller, method_queue, set_accept_enabled,
+wait_for_and_dispatch_events and handle_request; Worker's nr, alive, notify and is_parent_alive; the
+parser's unreader.buf and finish_body; a request's force_close.
+"""
 
 from __future__ import annotations
 
@@ -9,153 +18,224 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from socket import MSG_DONTWAIT, MSG_PEEK, socket
-from typing import Any
+from socket import socket
 
-from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
+from gunicorn import http
+from gunicorn.workers.gthread import ThreadWorker
 
-# How many clients each worker of this gunicorn has, and one more; 0 where there is no worker that
-# accepts. It is made before they fork, so that all see it. A worker's place is its age, the number
-# that gunicorn gives it: two that are 64 apart and share one are only worse at sharing clients.
+from taskapi.operations.client import Client
+from taskapi.operations.gunicorn_errors import render_error
+
+# How many clients each worker of this gunicorn has, and one more; 0 if there is no worker that
+# accepts. It is created before they fork, so that all see it. A worker's slot is its age, a number
+# that gunicorn gives it. Two workers 64 apart use one slot, and only share clients less evenly.
 CLIENTS = memoryview(mmap.mmap(-1, 64 * 4)).cast("I")
 # Seconds for which a worker leaves a new client to one that has fewer.
 COURTESY = 0.001
 # Seconds until a client is accepted after there was no file descriptor for one.
 EXHAUSTED = 0.1
+# Seconds after the order to stop until clients that still send or receive are cut off.
+STOP_SECONDS = 5.0
+# Seconds that a stopping worker leaves an idle connection open, for a request that is on its way.
+STOP_IDLE_SECONDS = 2.0
+# Bytes of responses that a worker keeps for slow clients. Beyond, the one with most is cut off.
+MAX_UNSENT_BYTES = 32 * 1024 * 1024
+
+READ = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT if hasattr(select, "epoll") else 0
+WRITE = select.EPOLLOUT | select.EPOLLONESHOT if hasattr(select, "epoll") else 0
 
 
 def forget_clients(age: int) -> None:
-    """Count nobody as a client of the worker of this age, which has ended, whatever it died of."""
+    """Count no clients for the worker of this age, which has ended."""
     CLIENTS[age % len(CLIENTS)] = 0
 
 
 class SharingWorker(ThreadWorker):  # type: ignore[misc]
-    """Every thread waits on all connections, and the kernel hands each request to one of them.
+    """Every thread waits on all connections, and the kernel hands each event to one of them.
 
-    gunicorn's own threads get each request from the main thread and give it the connection back: an
-    empty WSGI callable's answer takes 214 to 309 µs of processor time so, and 144 to 168 with this.
+    gunicorn's own threads get each request from the main thread and return the connection to it. An
+    empty WSGI callable takes 214 to 309 µs of processor time that way, and 144 to 168 with this
+    (make bench).
     """
 
     alive: bool
 
     def run(self) -> None:
-        """Serve until the worker is told to end, then those who are there already."""
+        """Serve until the worker is told to stop, then finish what is under way."""
         self._lock = threading.Lock()
-        self._requests = select.epoll()
-        # Those that wait for a request, by number. Who takes one out, with the lock, may use or
-        # close it, and nobody else. gunicorn looks at how many are kept.
-        self._idle: dict[int, Any] = {}
-        self.keepalived_conns = self._idle
+        self._epoll = select.epoll()
+        # The connections that wait for an event, by number. Taking one out, with the lock, gives
+        # the right to use it. gunicorn reads the length of keepalived_conns.
+        self._waiting: dict[int, Client] = {}
+        self.keepalived_conns = self._waiting
+        self._unsent = 0
         self._count(0)
         self.poller.register(
             self.method_queue.fileno(), select.EPOLLIN, self.method_queue.run_callbacks
         )
+        self.set_accept_enabled(True)
         for _ in range(self.cfg.threads):
             threading.Thread(target=self._serve, daemon=True).start()
         while self.alive and self.is_parent_alive():
             self.notify()
-            self.set_accept_enabled(self.nr_conns < self.worker_connections)
             self.wait_for_and_dispatch_events(1.0)
-            self._close_idle(time.monotonic())
+            self._close_overdue(time.monotonic())
         self.alive = False
         self._count(0)
         self.set_accept_enabled(False)
-        # Who is in the queue is taken and the socket closed at once, so that a proxy is refused,
-        # before it has sent anything, and asks the next server. gunicorn's own worker keeps it for
-        # seconds and accepts nobody: the kernel lets clients in, and resets them in the end.
+        # Accept the clients in the queue and close the socket at once, so that a proxy is refused
+        # before it has sent anything, and asks the next server. gunicorn's own worker keeps the
+        # socket for seconds without accepting: the kernel accepts clients, and resets them later.
         for listener in self.sockets:
             listener.setblocking(False)
             while self.accept(listener):
                 pass
             listener.close()
-        deadline = time.monotonic() + self.cfg.graceful_timeout
-        while self.nr_conns and (now := time.monotonic()) < deadline:
-            self.notify()
-            # A client may be sending its next request already: it is answered, and told of the end.
-            self._close_idle(now + self.cfg.keepalive - STOP_KEEPALIVE_LINGER)
-            self.wait_for_and_dispatch_events(0.1)
+        self._drain(time.monotonic())
 
     def accept(self, listener: socket) -> bool:
-        """Take a client, if no worker that has fewer does; tell whether there was one.
+        """Accept a client, unless a worker with fewer does. Returns whether there was one.
 
-        The first worker to be ready takes all who come at once otherwise, and the other none.
+        Otherwise the first worker that is ready accepts all clients that come at once.
         """
         if self.alive and self.nr_conns + 1 > min(filter(None, CLIENTS), default=1):
             time.sleep(COURTESY)
+        if self.nr_conns >= self.worker_connections:
+            self._make_room()
         try:
-            client, address = listener.accept()
+            connection, address = listener.accept()
         except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE) and self._make_room():
+                return self.alive
             if error.errno not in (errno.EAGAIN, errno.ECONNABORTED):
                 self.log.error("No client can be accepted: %s", error.strerror)
                 time.sleep(EXHAUSTED)
             return False
-        conn = TConn(self.cfg, client, address, listener.getsockname())
-        # A thread gets it when there is something to read, and needn't wait for that.
-        conn.data_ready = True
+        client = Client(self.cfg, connection, address, listener.getsockname())
         self._count(1)
-        self._keep(conn, self._requests.register)
+        self._wait(client, READ, self._epoll.register)
         return True
 
     def _serve(self) -> None:
         while True:
-            [(number, _)] = self._requests.poll(maxevents=1)
+            [(number, _)] = self._epoll.poll(maxevents=1)
             with self._lock:
-                conn = self._idle.pop(number, None)
-            if conn is None:
+                client = self._waiting.pop(number, None)
+                if client is not None:
+                    self._unsent -= len(client.unsent)
+            if client is None:
                 continue  # the main thread has closed it meanwhile
             try:
-                is_kept = self.handle(conn)
-                # What has come behind a request doesn't make the socket readable any more.
-                while is_kept and conn.parser.unreader.buf.getvalue():
-                    is_kept = self.handle(conn)
-            except BaseException:  # nobody would miss a thread that ends
-                self.log.exception("A defect in a thread")
-                is_kept = False
-            if is_kept:
-                self._keep(conn, self._requests.modify)
+                event = self._advance(client)
+            except OSError:  # the client has gone
+                event = 0
+            except BaseException:  # a thread that ends would not be replaced
+                self.log.exception("Unexpected exception in a thread")
+                event = 0
+            if event:
+                self._wait(client, event, self._epoll.modify)
             else:
-                self._close(conn, graceful=True)
+                self._close(client)
 
-    def _keep(self, conn: Any, wait: Callable[[int, int], None]) -> None:
-        conn.set_timeout()
-        number = conn.sock.fileno()
-        with self._lock:  # or it may be closed before it waits
-            self._idle[number] = conn
-            wait(number, select.EPOLLIN | select.EPOLLONESHOT)
+    def _advance(self, client: Client) -> int:
+        """Do what can be done without waiting. Returns the event to wait for; 0 closes."""
+        if client.unsent:
+            if not client.flush():
+                return WRITE
+            if client.is_last:
+                client.linger()
+                return READ
+        elif not client.receive():
+            return 0
+        while not client.is_lingering and client.has_request():
+            client.is_last = not self.handle(client)
+            client.finish_request()
+            if client.unsent and not client.flush():
+                return WRITE
+            if client.is_last:
+                client.linger()
+        return READ
 
-    def _close(self, conn: Any, *, graceful: bool) -> None:
-        with suppress(OSError):  # gunicorn closes it itself after an error amid an answer
-            conn.close(graceful)
+    def handle(self, client: Client) -> bool:
+        """Handle one request. Returns whether the connection can have another."""
+        try:
+            request = next(client.parser)
+            if client.is_early:
+                request.force_close()
+            is_kept = self.handle_request(request, client) and not client.is_early
+            # A body that the application did not read precedes the next request.
+            return bool(is_kept and client.parser.finish_body())
+        except (http.errors.NoMoreData, StopIteration) as error:
+            self.log.debug("Closing connection. %s", type(error).__name__)
+        except OSError as error:
+            self.log.debug("Closing connection. %s", error.strerror)
+        except Exception as error:
+            self._answer_error(client, error)
+        return False
+
+    def _answer_error(self, client: Client, error: Exception) -> None:
+        """Answer a request that gunicorn refuses, or that ended in a bug of its own."""
+        response, line, is_bug = render_error(error)
+        if is_bug:
+            self.log.exception("Unexpected exception")
+        else:
+            self.log.warning(line)
+        with suppress(OSError):
+            client.sendall(response)
+
+    def _wait(self, client: Client, event: int, register: Callable[[int, int], None]) -> None:
+        number = client.fileno()
+        with self._lock:  # or it could be closed before it waits
+            self._waiting[number] = client
+            self._unsent += len(client.unsent)
+            register(number, event)
+            is_much = self._unsent > MAX_UNSENT_BYTES
+        if is_much:
+            self._cut_off(max(list(self._waiting.values()), key=lambda other: len(other.unsent)))
+
+    def _make_room(self) -> bool:
+        """Close the connection that has been idle for longest, or waits for longest."""
+        waiting = list(self._waiting.values())
+        waiting.sort(key=lambda client: (not client.is_idle, client.deadline))
+        return any(self._cut_off(client) for client in waiting)
+
+    def _close_overdue(self, now: float) -> None:
+        for client in list(self._waiting.values()):
+            if client.deadline <= now:
+                self._cut_off(client)
+
+    def _drain(self, now: float) -> None:
+        """Let requests under way end, and close the connections as they get idle."""
+        deadline = now + self.cfg.graceful_timeout
+        while self.nr_conns and time.monotonic() < deadline:
+            self.notify()
+            for client in list(self._waiting.values()):
+                allowed = STOP_IDLE_SECONDS if client.is_idle else STOP_SECONDS
+                if time.monotonic() >= min(client.deadline, now + allowed):
+                    self._cut_off(client)
+            self.wait_for_and_dispatch_events(0.1)
+
+    def _cut_off(self, client: Client) -> bool:
+        """Close a connection that waits, unless it has become ready."""
+        with self._lock:
+            number = client.fileno()
+            if self._waiting.get(number) is not client:
+                return False
+            if client.is_idle and client.has_input():
+                return False  # its request only waits for a thread
+            del self._waiting[number]
+            self._unsent -= len(client.unsent)
+        self._close(client)
+        return True
+
+    def _close(self, client: Client) -> None:
+        with suppress(OSError):
+            client.close()
         self._count(-1)
-        if not (self.alive and self._accepting):
+        if not self.alive:
             self.method_queue.defer(lambda: None)  # wakes the main thread, which waits for this
-
-    def _close_idle(self, now: float) -> None:
-        for number, conn in self._idle.copy().items():
-            with self._lock:
-                # One that has sent something only waits for a thread.
-                is_over = (
-                    conn.timeout <= now
-                    and not has_input(conn.sock)
-                    and self._idle.get(number) is conn
-                )
-                if is_over:
-                    del self._idle[number]
-            if is_over:
-                self._close(conn, graceful=False)
 
     def _count(self, change: int) -> None:
         with self._lock:
             self.nr_conns += change
             CLIENTS[self.age % len(CLIENTS)] = self.nr_conns + 1 if self.alive else 0
-
-
-def has_input(client: socket) -> bool:
-    """Tell whether a client has sent something that isn't read yet, or has hung up."""
-    try:
-        client.recv(1, MSG_PEEK | MSG_DONTWAIT)
-    except BlockingIOError:
-        return False
-    except OSError:
-        pass
-    return True

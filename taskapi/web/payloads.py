@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Mapping
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import parse_qsl
 
 import orjson
@@ -15,8 +15,6 @@ from marshmallow import Schema, ValidationError
 from taskapi.exceptions import Fault, InvalidInput, fault, missing
 
 MAX_BODY_BYTES = 64 * 1024
-# How much of a refused body is read and thrown away.
-MAX_DISCARDED_BYTES = 2 * 1024 * 1024
 
 NOT_AN_OBJECT: Fault = {"loc": ["body"], "msg": "Must be a JSON object", "type": "value_error"}
 
@@ -81,11 +79,11 @@ def read_body(media_types: Collection[str] = ()) -> dict[str, Any] | None:
     """
     # Werkzeug would cut a body of unknown length at its limit and pass on the first part.
     if "Transfer-Encoding" in request.headers:
-        _refuse(411)
+        abort(411)
     if not request.content_length:
         return None
     if request.content_length > MAX_BODY_BYTES:
-        _refuse(413)
+        abort(413)
     body = request.get_data(cache=False)
     if len(body) != request.content_length:
         abort(400)
@@ -95,16 +93,6 @@ def read_body(media_types: Collection[str] = ()) -> dict[str, Any] | None:
     if not isinstance(value, dict):
         raise InvalidInput(NOT_AN_OBJECT)
     return value
-
-
-def _refuse(status: int) -> NoReturn:
-    """Abort, after reading what a client with a body of moderate size is still sending.
-
-    gunicorn closes a connection that has more than 64 KiB unread. A client that is still sending
-    might then never see the response.
-    """
-    request.environ["wsgi.input"].read(MAX_DISCARDED_BYTES)
-    abort(status)
 
 
 def _parse_json(body: bytes) -> Any:

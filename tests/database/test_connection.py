@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Iterator
 from contextlib import closing
 
@@ -18,7 +20,8 @@ from taskapi.database.connection import (
     error_of,
     number_parameters,
 )
-from tests.support.service import PATIENCE, SECRET
+from tests.support.fixtures import MakePostgres
+from tests.support.service import PATIENCE, SECRET, free_port
 
 ECHO = number_parameters("echo", b"SELECT %(text)s::text AS text, length(%(text)s) AS length")
 DIVIDE = number_parameters("divide", b"SELECT 1 / %(number)s::integer AS quotient")
@@ -97,3 +100,29 @@ def test_a_connection_that_the_server_has_ended_is_stale(conn: Connection, serve
     assert conn.is_stale()
     with pytest.raises(psycopg.OperationalError):
         conn.exchange((ECHO, {"text": "x"}), timeout=PATIENCE)
+
+
+def test_a_silent_network_ends_a_connection(make_postgres: MakePostgres) -> None:
+    """By limits that the operating system has been told of; DATABASE_URL's take precedence."""
+    port = free_port()
+    make_postgres(listen_addresses="127.0.0.1", port=str(port))
+    for query, user_timeout, idle in (
+        ("", 10_000, 30),
+        ("?tcp_user_timeout=3000&keepalives_idle=7", 3000, 7),
+    ):
+        url = f"postgresql://postgres@127.0.0.1:{port}/postgres{query}"
+        config = load_config({"DATABASE_URL": url, "JWT_SECRET": SECRET})
+        with (
+            closing(Connection.connect(url, **connection_settings(config))) as conn,
+            socket.socket(fileno=os.dup(conn.fileno())) as copy,
+        ):
+            assert run(conn, ECHO, text="x") == [{"text": "x", "length": 1}]
+            assert copy.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            for name, value in (
+                ("TCP_USER_TIMEOUT", user_timeout),
+                ("TCP_KEEPIDLE", idle),
+                ("TCP_KEEPINTVL", 5),
+                ("TCP_KEEPCNT", 3),
+            ):
+                if hasattr(socket, name):  # macOS lacks some
+                    assert copy.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) == value

@@ -8,12 +8,12 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import yaml
 
 from tests.support.accounts import Account
-from tests.support.service import PATIENCE, ROOT
+from tests.support.metrics import get_metrics
+from tests.support.service import PATIENCE, ROOT, Service
 
 FOLDER = ROOT / "deploy/prometheus"
 ALERTS = [
@@ -95,10 +95,10 @@ def test_the_dashboards_panels_lie_beside_each_other() -> None:
     assert len(ids) == len(set(ids))
 
 
-def test_what_is_asked_for_is_what_the_service_tells(user: Account, client: httpx.Client) -> None:
+def test_what_is_asked_for_is_what_the_service_tells(user: Account, service: Service) -> None:
     """Every metric that alerts and dashboard name exists; and each that exists is explained."""
     user.create()
-    told = set(re.findall(r"^(taskapi_\w+)[{ ]", client.get("/metrics").text, re.MULTILINE))
+    told = set(re.findall(r"^(taskapi_\w+)[{ ]", get_metrics(service).text, re.MULTILINE))
     asked = [*dashboard_expressions(), *(rule["expr"] for rule in ALERTS)]
     names = set(re.findall(r"\btaskapi_\w+", " ".join(asked)))
     assert names <= told

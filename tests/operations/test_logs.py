@@ -166,7 +166,7 @@ def test_every_line_is_json_and_none_tells_a_secret(
         ):
             with socket.create_connection(("127.0.0.1", service.port)) as plain:
                 plain.sendall(head.encode() + b"\r\n\r\n")
-                assert plain.recv(100).startswith(b"HTTP/1.1 4")
+                assert plain.recv(100).startswith((b"HTTP/1.1 4", b"HTTP/1.1 505"))
         assert service.process is not None
         [worker] = psutil.Process(service.process.pid).children()
         worker.send_signal(signal.SIGKILL)
@@ -180,10 +180,11 @@ def test_every_line_is_json_and_none_tells_a_secret(
     assert defect["request_id"] == response.headers["X-Request-ID"]
     assert defect["exception"].startswith("  File ")
     assert defect["exception"].endswith("CheckViolation 23514 tasks odd")
-    assert [line["message"] for line in lines if "Invalid request" in line["message"]] == [
-        "Invalid request from ip=127.0.0.1: InvalidHTTPVersion",
-        "Invalid request from ip=127.0.0.1: InvalidRequestLine",
-        "Invalid request from ip=127.0.0.1: InvalidHeaderName",
+    refused = [line["message"] for line in lines if "Invalid request" in line["message"]]
+    assert [message.partition(": ")[2] for message in refused] == [
+        "InvalidHTTPVersion",
+        "InvalidRequestLine",
+        "InvalidHeaderName",
     ]
     for secret in (title, text, user.token, user.token[:-9], PASSWORD, "a-marker", user.email):
         assert secret not in service.log.read_text()

@@ -120,7 +120,7 @@ def test_a_worker_that_has_served_enough_is_replaced(small_service: Service) -> 
         wait_until("another worker", is_replaced)
 
 
-def test_a_client_more_than_a_worker_may_have_waits_for_another_to_go(
+def test_a_client_more_than_a_worker_may_have_is_served(
     small_service: Service,
 ) -> None:
     small_service.variables["GUNICORN_CMD_ARGS"] = "--worker-connections 10"

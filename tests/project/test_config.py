@@ -54,11 +54,28 @@ BAD = [
     ("CORS_ORIGINS", "app.example.com"),
     ("CORS_ORIGINS", "https://app.example.com/"),
     ("CORS_ORIGINS", "https://a.example.com,*"),
+    ("CORS_ORIGINS", "https://*.example.com"),
+    ("CORS_ORIGINS", "https://.*"),
+    ("CORS_ORIGINS", "https://[a-z]+.example.com"),
+    ("CORS_ORIGINS", "https://a.example.com|https://b.example.com"),
+    ("CORS_ORIGINS", "https://user@app.example.com"),
+    ("CORS_ORIGINS", "https://app.example.com:443"),
+    ("CORS_ORIGINS", "http://app.example.com:80"),
+    ("CORS_ORIGINS", "https://"),
+    ("CORS_ORIGINS", "null"),
     ("LOG_LEVEL", "loud"),
     ("LOG_FORMAT", "xml"),
     ("LOG_SUCCESSES", "1.5"),
     ("LOG_SUCCESSES", "-0"),
     ("LOG_SUCCESSES", "10%"),
+    ("METRICS_BIND", "9464"),
+    ("METRICS_BIND", ":9464"),
+    ("METRICS_BIND", "127.0.0.1"),
+    ("METRICS_BIND", "127.0.0.1:0"),
+    ("METRICS_BIND", "127.0.0.1:65536"),
+    ("METRICS_BIND", "::1:9464"),
+    ("METRICS_BIND", "http://127.0.0.1:9464"),
+    ("METRICS_BIND", "unix:/run/taskapi-metrics.socket"),
     ("DOCS", "maybe"),
 ]
 
@@ -84,7 +101,29 @@ def test_the_defaults_are_the_contracts() -> None:
     assert config.trusted_proxies == 0
     assert (config.cors_origins, config.log_level) == ((), "info")
     assert (config.log_format, config.log_successes) == ("auto", 1)
+    assert config.metrics_bind is None
     assert config.docs
+
+
+@pytest.mark.parametrize(
+    ("value", "address"),
+    [
+        ("127.0.0.1:9464", ("127.0.0.1", 9464)),
+        ("[::1]:9464", ("::1", 9464)),
+        ("app1.internal:80", ("app1.internal", 80)),
+    ],
+)
+def test_the_metrics_have_an_address_and_a_port(value: str, address: tuple[str, int]) -> None:
+    assert load_config({**GOOD, "METRICS_BIND": value}).metrics_bind == address
+
+
+def test_origins_are_as_browsers_send_them() -> None:
+    value = " https://App.example.com, http://localhost:3000,http://[::1]:8080 "
+    assert load_config({**GOOD, "CORS_ORIGINS": value}).cors_origins == (
+        "https://app.example.com",
+        "http://localhost:3000",
+        "http://[::1]:8080",
+    )
 
 
 def test_secrets_are_separated_by_commas() -> None:

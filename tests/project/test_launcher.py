@@ -22,7 +22,7 @@ from tests.support.service import PATIENCE, ROOT, environment, free_port, wait_u
 pytestmark = pytest.mark.slow
 
 Run = Callable[..., "subprocess.Popen[str]"]
-SERVED = ("tools", "gunicorn.conf.py", "migrations", "sql", "taskapi", "wsgi.py")
+SERVED = ("deploy", "tools", "gunicorn.conf.py", "migrations", "sql", "taskapi", "wsgi.py")
 
 
 @pytest.fixture
@@ -48,7 +48,8 @@ def run(checkout: Path) -> Iterator[Run]:
             subprocess.Popen(
                 [sys.executable, "tools/run.py"],
                 cwd=checkout,
-                env=environment(**variables),
+                # Tests of other processes may run at the same time.
+                env=environment(**{"METRICS_BIND": ""} | variables),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,

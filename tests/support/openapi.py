@@ -15,9 +15,8 @@ from tests.support.service import SECRET
 
 DOCUMENT: dict[str, Any] = json.loads(BYTES)
 
-# Routes that are not part of the API: the document itself, the page that shows it, and what
-# operators keep from the public.
-UNDOCUMENTED = {"docs.document", "docs.page", "docs.asset", "operations.show_metrics"}
+# Routes that are not part of the API: the document itself and the page that shows it.
+UNDOCUMENTED = {"docs.document", "docs.page", "docs.asset"}
 
 
 def make_app(**variables: str) -> Flask:

@@ -8,15 +8,18 @@ from pathlib import Path
 
 from tests.support.service import ROOT, run_command
 
+# Nothing is measured in a copy, which is gone when the coverage is reported.
+UNMEASURED = {"COVERAGE_PROCESS_START": "", "COVERAGE_PROCESS_CONFIG": ""}
+
 # ```sql new PATH, with the file's text; ```diff PATH ..., with lines that begin with " ", "-", "+"
 BLOCK = re.compile(r"^```(sql new|diff) (\S[^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def copy_project(folder: Path) -> Path:
-    """Copy what the service consists of into a new folder, and return it."""
-    for name in ("taskapi", "sql", "migrations"):
+    """Copy the service, its tests and its settings into a new folder, and return it."""
+    for name in ("taskapi", "sql", "migrations", "tests", "tools"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("wsgi.py", "gunicorn.conf.py"):
+    for name in ("wsgi.py", "gunicorn.conf.py", "pyproject.toml", ".env.example", ".sqlfluff"):
         shutil.copy(ROOT / name, folder)
     return folder
 
@@ -48,6 +51,18 @@ def migrate_copy(folder: Path, database_url: str) -> None:
     )
     done = run_command("-I", "-c", code)
     assert done.returncode == 0, done.stderr
+
+
+def check_copy(folder: Path, server_url: str, *tests: str) -> None:
+    """Run linters and some tests of a copy."""
+    for args in (
+        ["ruff", "check", "--no-cache", "taskapi", "tests"],
+        ["ruff", "format", "--no-cache", "--check", "taskapi", "tests"],
+        ["sqlfluff", "lint", "sql", "migrations"],
+        *(["pytest", "-q", "-p", "no:cacheprovider", test] for test in tests),
+    ):
+        done = run_command("-m", *args, folder=folder, TEST_DATABASE_URL=server_url, **UNMEASURED)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 def _apply(path: Path, lines: list[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import signal
 import socket
 import ssl
@@ -40,11 +41,16 @@ def wait_until(what: str, condition: Callable[[], bool], patience: float = PATIE
 
 
 def free_port() -> int:
-    """Return a port of the loopback interface that nothing uses."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port of the loopback interface that nothing uses.
+
+    It is below those that the system gives to clients, so that none takes it meanwhile. `secrets`,
+    because processes of the tests share the seed of `random`.
+    """
+    while True:
+        port = 10_000 + secrets.randbelow(20_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def environment(**variables: str) -> dict[str, str]:
@@ -53,11 +59,13 @@ def environment(**variables: str) -> dict[str, str]:
     return inherited | variables
 
 
-def run_command(*args: str, **variables: str) -> subprocess.CompletedProcess[str]:
+def run_command(
+    *args: str, folder: Path = ROOT, **variables: str
+) -> subprocess.CompletedProcess[str]:
     """Run Python with these arguments in the project's folder and return what it did."""
     return subprocess.run(
         [sys.executable, *args],
-        cwd=ROOT,
+        cwd=folder,
         env=environment(**variables),
         capture_output=True,
         text=True,
@@ -78,11 +86,14 @@ class Service:
     def __init__(self, log: Path, variables: Mapping[str, str]) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        metrics = f"127.0.0.1:{free_port()}"
+        self.metrics_url = f"http://{metrics}"
         self.log = log
         self.root = ROOT
         self.variables = {
             "JWT_SECRET": SECRET,
             "PORT": str(self.port),
+            "METRICS_BIND": metrics,
             "DB_POOL_MIN": "2",
             **variables,
         }

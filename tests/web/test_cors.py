@@ -16,12 +16,16 @@ from tests.support.service import Service, migrate
 APP = "https://app.example.com"
 JSON = {"Content-Type": "application/json"}
 LOCAL = "http://localhost:3000"
+# It would be a pattern to Flask-CORS, which matches one character of the brackets.
+IPV6 = "http://[::1]:3000"
 
 
 @pytest.fixture(scope="module")
 def cors_service(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterator[Service]:
     log = tmp_path_factory.mktemp("cors") / "gunicorn.log"
-    service = Service(log, {"DATABASE_URL": database_url, "CORS_ORIGINS": f" {APP}, {LOCAL}"})
+    service = Service(
+        log, {"DATABASE_URL": database_url, "CORS_ORIGINS": f" {APP}, {LOCAL},{IPV6}"}
+    )
     service.start()
     yield service
     service.stop()
@@ -37,7 +41,7 @@ def cors_headers(response: httpx.Response) -> set[str]:
     return {name for name in response.headers if name.startswith("access-control-")}
 
 
-@pytest.mark.parametrize("origin", [APP, LOCAL])
+@pytest.mark.parametrize("origin", [APP, LOCAL, IPV6])
 def test_a_listed_origin_may_read_the_answer(cors_user: Account, origin: str) -> None:
     for response in (
         cors_user.request("GET", headers={"Origin": origin}),
@@ -46,7 +50,7 @@ def test_a_listed_origin_may_read_the_answer(cors_user: Account, origin: str) ->
     ):
         assert response.headers["Access-Control-Allow-Origin"] == origin
         assert "Origin" in response.headers["Vary"]
-        assert "Access-Control-Allow-Credentials" not in response.headers
+        assert response.headers["Access-Control-Allow-Credentials"] == "true"
         exposed = response.headers["Access-Control-Expose-Headers"]
         assert {"Location", "X-Request-ID", "Retry-After"} <= set(exposed.split(", "))
         assert {"ETag", "Link", "Idempotency-Replayed"} <= set(exposed.split(", "))
@@ -111,6 +115,10 @@ def test_a_preflight_needs_no_token(cors_user: Account, method: str) -> None:
     [
         "https://evil.example.com",
         "https://app.example.com.evil.com",
+        "https://app.example.com:8443",
+        "http://:",
+        "http://:3000",
+        "http://[::1]:30000",
         "https://appXexample.com",
         "http://app.example.com",
         "https://app.example.com:444",
@@ -121,6 +129,17 @@ def test_another_origin_may_not(cors_user: Account, origin: str) -> None:
     response = cors_user.request("GET", headers={"Origin": origin})
     assert response.status_code == 200
     assert cors_headers(response) == set()
+
+
+def test_a_request_without_an_origin_gets_no_cors_headers(cors_user: Account) -> None:
+    for response in (
+        cors_user.request("GET"),
+        cors_user.request("OPTIONS"),
+        cors_user.request("POST", json={}),
+        cors_user.client.get(cors_user.tasks),
+        cors_user.client.get("/nope"),
+    ):
+        assert cors_headers(response) == set()
 
 
 def test_without_origins_there_are_no_cors_headers(user: Account) -> None:

@@ -1,0 +1,169 @@
+"""Clients that send or receive slowly, or not at all: they hold no thread and no place for long."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import socket
+from contextlib import ExitStack
+
+import psutil
+import psycopg
+import pytest
+
+from tests.support.accounts import Account
+from tests.support.fixtures import MakeService
+from tests.support.service import PATIENCE, Service, wait_until
+from tests.support.sockets import connect
+
+HEAD = b"GET /health HTTP/1.1\r\nHost: localhost\r\n"
+BODY = b"POST /api/auth/login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+
+
+@pytest.fixture
+def one_worker(make_service: MakeService, database_url: str) -> Service:
+    """A service of one worker with eight threads."""
+    return make_service(DATABASE_URL=database_url, WEB_CONCURRENCY="1")
+
+
+def serves(service: Service, count: int = 50) -> bool:
+    """Tell whether so many requests in a row, on new connections, are answered."""
+    for _ in range(count):
+        with service.client() as client:
+            if client.get("/health").status_code != 200:
+                return False
+    return True
+
+
+SLOW = {
+    "nothing sent": b"",
+    "half a head": HEAD,
+    "a body of one byte": BODY + b"Content-Length: 100\r\n\r\n{",
+    "a body without end": BODY + b"Content-Length: 99999999999999999999\r\n\r\n{",
+    "chunks without end": BODY + b"Transfer-Encoding: chunked\r\n\r\n5\r\n",
+    "malformed": b"nonsense\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("kind", SLOW)
+def test_200_slow_clients_hold_no_thread(one_worker: Service, kind: str) -> None:
+    one_worker.start()
+    with ExitStack() as stack:
+        for _ in range(200):
+            stack.enter_context(connect(one_worker)).sendall(SLOW[kind])
+        assert serves(one_worker)
+
+
+@pytest.mark.slow
+def test_it_serves_beside_1000_idle_and_200_half_sent(
+    make_service: MakeService, database_url: str
+) -> None:
+    service = make_service(DATABASE_URL=database_url)
+    service.start()
+    with ExitStack() as stack:
+        for n in range(1200):
+            stack.enter_context(connect(service)).sendall(HEAD if n % 6 == 0 else b"")
+        assert serves(service)
+
+
+def test_slow_readers_hold_no_thread(one_worker: Service, database: psycopg.Connection) -> None:
+    """32 lists of two MiB that are not read: each is longer than what the kernel buffers."""
+    one_worker.start()
+    with one_worker.client() as client, ExitStack() as stack:
+        user = Account.insert(client, database)
+        database.execute(
+            "INSERT INTO tasks (user_id, title, description)"
+            " SELECT %s, n::text, repeat(E'\\x01', 10000) FROM generate_series(1, 40) AS n",
+            [user.id],
+        )
+        request = f"GET {user.tasks} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {user.token}\r\n"
+        readers = []
+        for _ in range(32):
+            reader = socket.socket()
+            reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            reader.settimeout(PATIENCE)
+            reader.connect(("127.0.0.1", one_worker.port))
+            stack.enter_context(reader).sendall(f"{request}\r\n".encode())
+            readers.append(reader)
+            assert reader.recv(15) in (b"HTTP/1.1 200 OK", b"HTTP/1.1 429 To")
+        assert serves(one_worker)
+        # Whoever reads on gets all of it.
+        received = len(readers[-1].recv(65536))
+        while received < 2 * 2**20 and (piece := readers[-1].recv(65536)):
+            received += len(piece)
+        assert received > 2 * 2**20 or b"429" in piece
+
+
+def test_a_malformed_request_is_answered_in_json_and_quotes_nothing(one_worker: Service) -> None:
+    cases = {
+        b"GET /<b> SECRET/1.1\r\n\r\n": b"HTTP/1.1 505 HTTP Version Not Supported",
+        b"SECRET\r\n\r\n": b"HTTP/1.1 400 Bad Request",
+        b"GET / HTTP/9.9\r\n\r\n": b"HTTP/1.1 505 HTTP Version Not Supported",
+        b"GET /" + b"SECRET" * 2000 + b" HTTP/1.1\r\n\r\n": b"HTTP/1.1 414 ",
+        HEAD + b"X: SECRET\r\n" * 200 + b"\r\n": b"HTTP/1.1 431 ",
+        HEAD + b"SE CRET: x\r\n\r\n": b"HTTP/1.1 400 Bad Request",
+        HEAD + b"X: " + b"SECRET" * 60_000: b"HTTP/1.1 4",
+    }
+    one_worker.start()
+    for request, status in cases.items():
+        with connect(one_worker) as client:
+            client.sendall(request)
+            answer = b""
+            while piece := client.recv(65536):
+                answer += piece
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert head.startswith(status), (request[:40], head)
+        assert b"Content-Type: application/json" in head
+        assert b"X-Request-ID: " in head
+        assert b"nosniff" in head
+        assert body.startswith(b'{"detail":"')
+        assert b"SECRET" not in answer
+    assert "SECRET" not in one_worker.log.read_text()
+
+
+def test_a_client_that_expects_100_continue_gets_it(one_worker: Service) -> None:
+    one_worker.start()
+    with connect(one_worker) as client:
+        client.sendall(BODY + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n")
+        assert client.recv(100).startswith(b"HTTP/1.1 100 Continue\r\n\r\n")
+        client.sendall(b"{}")
+        answer = b""
+        while b"value_error" not in answer:
+            answer += client.recv(65536)
+        assert b"HTTP/1.1 422 " in answer
+
+
+def test_it_stops_though_clients_have_sent_half_a_request(one_worker: Service) -> None:
+    one_worker.start()
+    with connect(one_worker) as head, connect(one_worker) as body:
+        head.sendall(HEAD)
+        body.sendall(SLOW["a body of one byte"])
+        assert serves(one_worker, 1)
+        assert one_worker.process is not None
+        one_worker.process.send_signal(signal.SIGTERM)
+        # Half of graceful_timeout, after which gunicorn kills a worker that doesn't end.
+        assert one_worker.process.wait(15) == 0
+
+
+def test_a_newcomer_takes_the_place_of_the_longest_idle(one_worker: Service) -> None:
+    one_worker.variables["GUNICORN_CMD_ARGS"] = "--worker-connections 30"
+    one_worker.start()
+    with ExitStack() as stack:
+        first = stack.enter_context(connect(one_worker))
+        for _ in range(60):
+            stack.enter_context(connect(one_worker))
+        assert serves(one_worker)
+        assert first.recv(1) == b""
+
+
+def test_out_of_file_descriptors_it_serves_newcomers(one_worker: Service) -> None:
+    one_worker.start()
+    assert one_worker.process is not None
+    [worker] = psutil.Process(one_worker.process.pid).children()
+    files = worker.num_fds() + 20
+    resource.prlimit(worker.pid, resource.RLIMIT_NOFILE, (files, files))
+    with ExitStack() as stack:
+        for _ in range(100):
+            stack.enter_context(connect(one_worker))
+        wait_until("newcomers to be served", lambda: serves(one_worker, 1))
+        assert serves(one_worker)
