@@ -15,9 +15,9 @@ from argon2 import PasswordHasher
 
 from tests.support.accounts import LOGIN, PASSWORD, Account, new_email, sign_up
 from tests.support.checks import assert_error
-from tests.support.fixtures import MakeDatabase, MakeService
+from tests.support.fixtures import MakeService
 from tests.support.patience import until_served
-from tests.support.service import Service, migrate, wait_until
+from tests.support.service import Service, wait_until
 
 TOO_MANY = "Too many failed logins: try again later"
 INVALID = "Invalid credentials"
@@ -286,13 +286,11 @@ def test_behind_a_unix_socket(
 
 
 def test_a_count_that_cannot_be_taken_back_does_not_hinder_the_login(
-    make_service: MakeService, make_database: MakeDatabase
+    make_service: MakeService, own_url: str
 ) -> None:
-    url = make_database()
-    migrate(url)
-    service = make_service(DATABASE_URL=url, DB_STATEMENT_TIMEOUT="0.5")
+    service = make_service(DATABASE_URL=own_url, DB_STATEMENT_TIMEOUT="0.5")
     service.start()
-    with service.client() as client, psycopg.connect(url, autocommit=True) as dba:
+    with service.client() as client, psycopg.connect(own_url, autocommit=True) as dba:
         email = new_email()
         sign_up(client, email)
         dba.execute(

@@ -19,8 +19,8 @@ from taskapi.config import load_config
 from taskapi.operations import queries
 from tests.support.accounts import Account
 from tests.support.checks import assert_error
-from tests.support.fixtures import MakeDatabase, MakeService
-from tests.support.service import SECRET, Service, migrate, wait_until
+from tests.support.fixtures import MakeService
+from tests.support.service import SECRET, Service, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -205,19 +205,18 @@ def test_no_connection_in_time_is_a_503(make_service: MakeService, database_url:
 
 
 def test_a_type_that_changes_under_a_prepared_plan_costs_a_connection_once(
-    make_service: MakeService, make_database: MakeDatabase
+    make_service: MakeService, own_url: str
 ) -> None:
     """PostgreSQL would refuse that connection's plan for ever."""
-    url = make_database()
-    migrate(url)
-    service = make_service(DATABASE_URL=url, WEB_CONCURRENCY="1", DB_POOL_MIN="1", DB_POOL_MAX="1")
+    one = {"WEB_CONCURRENCY": "1", "DB_POOL_MIN": "1", "DB_POOL_MAX": "1"}
+    service = make_service(DATABASE_URL=own_url, **one)
     service.start()
     with service.client() as client:
         user = Account.sign_up(client)
         user.create()
         for _ in range(10):  # the first prepares it; from the sixth on the plan may be kept
             assert user.request("GET").status_code == 200
-        with psycopg.connect(url, autocommit=True) as conn:
+        with psycopg.connect(own_url, autocommit=True) as conn:
             conn.execute("ALTER TABLE tasks ALTER COLUMN description TYPE varchar")
         statuses = [user.request("GET").status_code for _ in range(5)]
         assert statuses == [503, 200, 200, 200, 200]

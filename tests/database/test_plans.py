@@ -11,15 +11,13 @@ import pytest
 from taskapi.database.statements import STATEMENTS
 from tests.support.fixtures import MakeDatabase
 from tests.support.plans import EXPECTED, explain, faults, fill, find_users, plan_of
-from tests.support.service import migrate
 
 Users = dict[str, dict[str, str]]
 
 
 @pytest.fixture(scope="module")
-def filled(make_database: MakeDatabase) -> str:
-    url = make_database()
-    migrate(url)
+def filled(make_database: MakeDatabase, migrated: str) -> str:
+    url = make_database(migrated)
     fill(url)
     return url
 

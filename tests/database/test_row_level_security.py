@@ -37,7 +37,7 @@ from tests.support.careless import (
     forget_the_user,
 )
 from tests.support.checks import assert_error
-from tests.support.fixtures import MakeDatabase, MakePostgres, MakeService, as_uri
+from tests.support.fixtures import MakePostgres, MakeService, as_uri
 from tests.support.service import SECRET, migrate
 
 WHOLE_LIST = {
@@ -415,11 +415,9 @@ def explain(conn: psycopg.Connection, name: str, params: dict[str, Any]) -> list
     return [line.replace("->", "").strip() for (line,) in rows]
 
 
-def test_the_policies_leave_the_plans_as_they_were(make_database: MakeDatabase) -> None:
+def test_the_policies_leave_the_plans_as_they_were(own_url: str) -> None:
     """All that they add to a user's statement is one comparison, made before it starts."""
-    url = make_database()
-    migrate(url)
-    with psycopg.connect(url, autocommit=True) as conn:
+    with psycopg.connect(own_url, autocommit=True) as conn:
         conn.execute(
             "INSERT INTO users (email, password_hash)"
             " SELECT n || '@example.com', '!' FROM generate_series(1, 100) n"

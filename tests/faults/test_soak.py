@@ -9,8 +9,8 @@ import pytest
 
 from tests.faults.load import Load
 from tests.faults.report import choose, conclude
-from tests.faults.workers import memory_of
 from tests.support.fixtures import MakeService
+from tests.support.workers import memory_of
 
 pytestmark = pytest.mark.slow
 

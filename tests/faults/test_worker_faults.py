@@ -8,9 +8,9 @@ import pytest
 
 from tests.faults.load import Load
 from tests.faults.report import choose, conclude
-from tests.faults.workers import is_alive, reload_workers, workers_of
 from tests.support.fixtures import MakeService
 from tests.support.service import wait_until
+from tests.support.workers import is_alive, reload_workers, workers_of
 
 pytestmark = pytest.mark.slow
 

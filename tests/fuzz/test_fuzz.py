@@ -7,18 +7,12 @@ from pathlib import Path
 import pytest
 
 from tests.fuzz import fuzz
-from tests.support.fixtures import MakeDatabase
-from tests.support.service import migrate
 
 pytestmark = pytest.mark.slow
 
 
-def test_nothing_comes_that_the_document_does_not_foresee(
-    make_database: MakeDatabase, tmp_path: Path
-) -> None:
-    url = make_database()
-    migrate(url)
-    result = fuzz(url, tmp_path, max_examples=10)
+def test_nothing_comes_that_the_document_does_not_foresee(own_url: str, tmp_path: Path) -> None:
+    result = fuzz(own_url, tmp_path, max_examples=10)
     assert result.faults == "", result.output
     assert result.requests.total() > 500
     for answer in (

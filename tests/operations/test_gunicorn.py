@@ -17,8 +17,8 @@ import psutil
 import pytest
 
 from tests.support.accounts import Account
-from tests.support.fixtures import MakeDatabase, MakeService
-from tests.support.service import PATIENCE, ROOT, SECRET, environment, migrate, wait_until
+from tests.support.fixtures import MakeService
+from tests.support.service import PATIENCE, ROOT, SECRET, environment, wait_until
 
 # Takes a socket over as systemd hands it: number 3, for this very process.
 AS_SYSTEMD = (
@@ -86,11 +86,9 @@ def listener() -> Iterator[socket.socket]:
 
 
 def test_it_serves_on_the_socket_that_systemd_hands_over(
-    listener: socket.socket, make_database: MakeDatabase, tmp_path: Path
+    listener: socket.socket, own_url: str, tmp_path: Path
 ) -> None:
     """Whatever HOST and PORT say, and after a reload."""
-    url = make_database()
-    migrate(url)
     log = tmp_path / "gunicorn.log"
     # A port that is taken: gunicorn would fail to bind it.
     with socket.create_server(("127.0.0.1", 0)) as taken, log.open("wb") as stderr:
@@ -98,7 +96,7 @@ def test_it_serves_on_the_socket_that_systemd_hands_over(
         process = subprocess.Popen(
             [sys.executable, "-c", AS_SYSTEMD, str(listener.fileno()), *GUNICORN],
             cwd=ROOT,
-            env=environment(DATABASE_URL=url, JWT_SECRET=SECRET, PORT=port, DB_POOL_MIN="1"),
+            env=environment(DATABASE_URL=own_url, JWT_SECRET=SECRET, PORT=port, DB_POOL_MIN="1"),
             pass_fds=[listener.fileno()],
             stderr=stderr,
         )

@@ -18,8 +18,8 @@ import psycopg
 import pytest
 
 from tests.support.accounts import PASSWORD, Account
-from tests.support.fixtures import MakeDatabase, MakeService
-from tests.support.service import ROOT, Service, environment, migrate, wait_until
+from tests.support.fixtures import MakeService
+from tests.support.service import ROOT, Service, environment, wait_until
 
 MEMBERS = {
     "time",
@@ -127,15 +127,13 @@ def test_a_path_without_a_route_is_not_logged(service: Service, user: Account) -
 
 
 def test_every_line_is_json_and_none_tells_a_secret(
-    make_service: MakeService, make_database: MakeDatabase
+    make_service: MakeService, own_url: str
 ) -> None:
     """At level debug, with refusals, defects and a crash: also what gunicorn and libraries say."""
-    url = make_database()
-    migrate(url)
-    service = make_service(DATABASE_URL=url, LOG_LEVEL="debug", WEB_CONCURRENCY="1")
+    service = make_service(DATABASE_URL=own_url, LOG_LEVEL="debug", WEB_CONCURRENCY="1")
     service.start()
     title, text = "a-marker-in-a-title", "a-marker-in-a-description"
-    with service.client() as client, psycopg.connect(url, autocommit=True) as dba:
+    with service.client() as client, psycopg.connect(own_url, autocommit=True) as dba:
         user = Account.sign_up(client)
         task = user.create(title, description=text)
         path = f"/{task['id']}"

@@ -10,11 +10,11 @@ from pathlib import Path
 import psutil
 import psycopg
 
-from tests.faults.workers import workers_of
 from tests.support.accounts import Account
 from tests.support.fixtures import MakeService
 from tests.support.service import PATIENCE, wait_until
 from tests.support.sockets import connect, is_refused
+from tests.support.workers import workers_of
 
 
 def resume(worker: psutil.Process) -> None:

@@ -11,10 +11,10 @@ import psutil
 import pytest
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER
 
-from tests.faults.workers import workers_of
 from tests.support.fixtures import MakeService
 from tests.support.service import PATIENCE, Service, wait_until
 from tests.support.sockets import connect, is_refused
+from tests.support.workers import workers_of
 
 LOGIN_WITHOUT_END = (
     b"POST /api/auth/login HTTP/1.1\r\nHost: localhost\r\n"

@@ -10,8 +10,8 @@ import psycopg
 import pytest
 
 from tests.support.accounts import Account
-from tests.support.fixtures import MakeDatabase, MakeService
-from tests.support.service import Service, migrate
+from tests.support.fixtures import MakeService
+from tests.support.service import Service
 
 APP = "https://app.example.com"
 JSON = {"Content-Type": "application/json"}
@@ -56,15 +56,11 @@ def test_a_listed_origin_may_read_the_answer(cors_user: Account, origin: str) ->
         assert {"ETag", "Link", "Idempotency-Replayed"} <= set(exposed.split(", "))
 
 
-def test_a_listed_origin_may_read_every_error(
-    make_service: MakeService, make_database: MakeDatabase
-) -> None:
-    url = make_database()
-    migrate(url)
-    service = make_service(DATABASE_URL=url, CORS_ORIGINS=APP, DB_STATEMENT_TIMEOUT="0.5")
+def test_a_listed_origin_may_read_every_error(make_service: MakeService, own_url: str) -> None:
+    service = make_service(DATABASE_URL=own_url, CORS_ORIGINS=APP, DB_STATEMENT_TIMEOUT="0.5")
     service.start()
     origin = {"Origin": APP}
-    with service.client() as client, psycopg.connect(url, autocommit=True) as dba:
+    with service.client() as client, psycopg.connect(own_url, autocommit=True) as dba:
         user = Account.sign_up(client)
         wrong = {"email": user.email, "password": "wrong"}
         for _ in range(5):

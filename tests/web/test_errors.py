@@ -10,8 +10,8 @@ import pytest
 
 from tests.support.accounts import PASSWORD, Account
 from tests.support.checks import assert_error
-from tests.support.fixtures import MakeDatabase, MakeService
-from tests.support.service import Service, migrate, wait_until
+from tests.support.fixtures import MakeService
+from tests.support.service import Service, wait_until
 
 
 @pytest.mark.parametrize(
@@ -98,16 +98,14 @@ def test_another_request_id_is_replaced(client: httpx.Client, id: str) -> None:
 
 
 def test_a_defect_is_logged_and_tells_the_client_nothing(
-    make_service: MakeService, make_database: MakeDatabase
+    make_service: MakeService, own_url: str
 ) -> None:
     """A schema that isn't what the statement expects: as good as any defect of ours."""
-    url = make_database()
-    migrate(url)
-    service = make_service(DATABASE_URL=url)
+    service = make_service(DATABASE_URL=own_url)
     service.start()
     with service.client() as client:
         user = Account.sign_up(client)
-        with psycopg.connect(url, autocommit=True) as conn:
+        with psycopg.connect(own_url, autocommit=True) as conn:
             conn.execute("ALTER TABLE tasks RENAME COLUMN title TO name")
         response = user.request("GET", headers={"X-Request-ID": "a-defect"})
         assert_error(response, 500, "Internal server error")
@@ -120,14 +118,12 @@ def test_a_defect_is_logged_and_tells_the_client_nothing(
 
 
 def test_an_integrity_error_that_nobody_expects_is_a_defect(
-    make_service: MakeService, make_database: MakeDatabase
+    make_service: MakeService, own_url: str
 ) -> None:
     """Only the constraints that the code names are answers."""
-    url = make_database()
-    migrate(url)
-    service = make_service(DATABASE_URL=url)
+    service = make_service(DATABASE_URL=own_url)
     service.start()
-    with service.client() as client, psycopg.connect(url, autocommit=True) as conn:
+    with service.client() as client, psycopg.connect(own_url, autocommit=True) as conn:
         user = Account.sign_up(client)
         conn.execute("CREATE UNIQUE INDEX surprise ON users ((true))")
         credentials = {"email": "new@example.com", "password": PASSWORD}

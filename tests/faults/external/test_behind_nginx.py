@@ -16,11 +16,11 @@ from psutil import Process
 
 from tests.faults.load import Load
 from tests.faults.report import choose, conclude
-from tests.faults.workers import is_alive, reload_workers, workers_of
 from tests.support.accounts import Account
 from tests.support.fixtures import MakeService
 from tests.support.nginx import Nginx
 from tests.support.service import PATIENCE, Service, wait_until
+from tests.support.workers import is_alive, reload_workers, workers_of
 
 SLOW_CLIENTS = 200
 
