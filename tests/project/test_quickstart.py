@@ -35,7 +35,7 @@ def test_every_command_prints_what_the_page_says(
         DATABASE_URL=make_database(),
         JWT_SECRET=SECRET,
         PORT=str(free_port()),
-        METRICS_PORT=str(free_port()),
+        METRICS_BIND=f"127.0.0.1:{free_port()}",
         PYTHON=sys.executable,
         PSQL=str(find_programs() / "psql"),
     )
