@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from threading import BoundedSemaphore
+from threading import BoundedSemaphore, Lock
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from taskapi import config
 from taskapi.exceptions import PasswordsBusy
+from taskapi.web.addresses import client_network
 
 # Seconds that a request waits for a slot.
 MAX_WAIT = 2.0
@@ -52,27 +54,45 @@ def is_outdated(password_hash: str) -> bool:
 
 @contextmanager
 def _slot() -> Iterator[None]:
-    running, queue = _semaphores(config.current().web_concurrency)
-    if not queue.acquire(blocking=False):
-        raise PasswordsBusy(f"{QUEUE} requests wait for each slot")
-    try:
-        if not running.acquire(timeout=MAX_WAIT):
+    slots, queue = _limits(config.current().web_concurrency)
+    with queue.take(client_network()):
+        if not slots.acquire(timeout=MAX_WAIT):
             raise PasswordsBusy(f"no slot was free within {MAX_WAIT} s")
         try:
             yield
         finally:
-            running.release()
-    finally:
-        queue.release()
+            slots.release()
+
+
+class _Queue:
+    """The requests that compute a hash or wait to do so, at most half of them of one client."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._clients: Counter[str] = Counter()
+        self._lock = Lock()
+
+    @contextmanager
+    def take(self, client: str) -> Iterator[None]:
+        """Hold a place for a client while the block runs. Raises PasswordsBusy."""
+        with self._lock:
+            if self._clients.total() >= self._size or self._clients[client] >= self._size // 2:
+                raise PasswordsBusy("too many requests wait for a slot")
+            self._clients[client] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._clients -= Counter((client,))
 
 
 @cache
-def _semaphores(workers: int) -> tuple[BoundedSemaphore, BoundedSemaphore]:
-    """Return this worker's slots, and its places in the queue for them.
+def _limits(workers: int) -> tuple[BoundedSemaphore, _Queue]:
+    """Return this worker's slots, and its queue for them.
 
     All workers together have a slot for each core. More hashes at once would not be faster; each
     takes 19 MiB and 20 ms of a core.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     slots = max(1, (cores or 1) // workers)
-    return BoundedSemaphore(slots), BoundedSemaphore(slots * QUEUE)
+    return BoundedSemaphore(slots), _Queue(slots * QUEUE)
