@@ -43,6 +43,7 @@ _PARAMETERS: dict[str, str | None] = {
     "after_id": "ffffffff-ffff-ffff-ffff-ffffffffffff",
     "q": None,
     "provider_email": None,
+    "keep_title": "false",
     "versions": None,
 }
 

@@ -46,6 +46,7 @@ class Config:
     web_concurrency: int
     web_threads: int
     trusted_proxies: int
+    signups_per_minute: int
     cors_origins: tuple[str, ...]
     log_level: str
     log_format: str
@@ -84,6 +85,7 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         web_concurrency=_integer(environ, "WEB_CONCURRENCY", 2, 1, 1000),
         web_threads=_integer(environ, "WEB_THREADS", 8, 1, 1000),
         trusted_proxies=_integer(environ, "TRUSTED_PROXIES", 0, 0, 100),
+        signups_per_minute=_integer(environ, "SIGNUPS_PER_MINUTE", 20, 1, 1_000_000),
         cors_origins=_origins(environ, "CORS_ORIGINS"),
         log_level=_choice(environ, "LOG_LEVEL", "info", LOG_LEVELS),
         log_format=_choice(environ, "LOG_FORMAT", "auto", ("auto", "json", "text")),

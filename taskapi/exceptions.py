@@ -17,6 +17,14 @@ class TaskApiError(Exception):
     """The base of this module's exceptions."""
 
 
+class TryAgainLater(TaskApiError):
+    """The base of exceptions that say when to try again. `retry_after` is in seconds."""
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__(retry_after)
+        self.retry_after = retry_after
+
+
 class InvalidInput(TaskApiError):
     """The request is well formed, but its content can't be accepted."""
 
@@ -69,12 +77,16 @@ class EmailOfAnotherUser(TaskApiError):
     """The email in an identity provider's token belongs to another account."""
 
 
-class TooManyFailedLogins(TaskApiError):
-    """The client or the email has failed too often. `retry_after` is in seconds."""
+class TooManyFailedLogins(TryAgainLater):
+    """The client, its IPv6 block or the email has failed too often."""
 
-    def __init__(self, retry_after: int) -> None:
-        super().__init__(retry_after)
-        self.retry_after = retry_after
+
+class TooManySignups(TryAgainLater):
+    """The client or its IPv6 block has signed up too often."""
+
+
+class TooManyIdempotencyKeys(TryAgainLater):
+    """The user has as many idempotency keys as the service keeps."""
 
 
 class TooManyRequests(TaskApiError):
@@ -85,12 +97,8 @@ class PasswordsBusy(TaskApiError):
     """No password hash could be computed in time: too many are being computed."""
 
 
-class IdentityProviderUnavailable(TaskApiError):
-    """The identity provider's keys can't be fetched. `retry_after` is in seconds."""
-
-    def __init__(self, retry_after: int) -> None:
-        super().__init__(retry_after)
-        self.retry_after = retry_after
+class IdentityProviderUnavailable(TryAgainLater):
+    """The identity provider's keys can't be fetched."""
 
 
 class UnknownUser(TaskApiError):

@@ -1,14 +1,17 @@
 -- Count a login attempt before its password is checked, and return the account of its email. Within
--- a minute a client may fail 20 times and an email 5 times. Each attempt locks its client's row and
--- then its email's, so that of any number at once no more than those are checked. Removing old rows
--- comes last, and skips rows that are locked.
+-- a minute 20 attempts of a client may fail, 60 of an IPv6 block and 5 for an email. Each attempt
+-- locks the rows of its client, its block and its email, in this order, so that of any number at
+-- once no more than those are checked. Removing old rows comes last, and skips locked rows.
 -- @param email text
--- @param client text: an IPv4 address or an IPv6 network
+-- @param client text: an IPv4 address or an IPv6 /64
+-- @param block text: the client's IPv6 /48, else null
 -- @return tried_at: when it was counted, null if it was not; retry_after: null, or for how many
--- seconds the client or the email may not try; id, email, password_hash: the account, or nulls
+-- seconds the client, the block or the email may not try; id, email, password_hash: the account, or
+-- nulls
 WITH attempt AS (
     SELECT
         'client:' || %(client)s::text AS client,
+        'block:' || %(block)s::text AS block,
         'address:' || encode(sha256(convert_to(lower(%(email)s), 'UTF8')), 'hex') AS address
 ),
 counted_client AS (
@@ -23,6 +26,19 @@ counted_client AS (
     WHERE kept.tried_at[1] <= now() - interval '1 minute'
     RETURNING key
 ),
+counted_block AS (
+    INSERT INTO login_attempts AS kept (key, tried_at, expires_at)
+    SELECT
+        block,
+        array_fill('-infinity'::timestamptz, ARRAY[59]) || now(),
+        now() + interval '1 minute'
+    FROM attempt, counted_client
+    WHERE block IS NOT NULL
+    ON CONFLICT (key) DO UPDATE
+    SET tried_at = kept.tried_at[2:] || now(), expires_at = excluded.expires_at
+    WHERE kept.tried_at[1] <= now() - interval '1 minute'
+    RETURNING key
+),
 counted_address AS (
     INSERT INTO login_attempts AS kept (key, tried_at, expires_at)
     SELECT
@@ -30,6 +46,7 @@ counted_address AS (
         array_fill('-infinity'::timestamptz, ARRAY[4]) || now(),
         now() + interval '1 minute'
     FROM attempt, counted_client
+    WHERE block IS NULL OR EXISTS (SELECT key FROM counted_block)
     ON CONFLICT (key) DO UPDATE
     SET tried_at = kept.tried_at[2:] || now(), expires_at = excluded.expires_at
     WHERE kept.tried_at[1] <= now() - interval '1 minute'
@@ -42,6 +59,7 @@ swept AS (
         FROM counted_address, attempt, login_attempts AS old
         WHERE old.expires_at < now()
             AND old.key NOT IN (attempt.client, attempt.address)
+            AND old.key IS DISTINCT FROM attempt.block
         LIMIT 10
         FOR UPDATE OF old SKIP LOCKED
     ))
@@ -56,7 +74,7 @@ SELECT
                     max(full_row.tried_at[1]) + interval '1 minute' - now()
                 )))
                 FROM login_attempts AS full_row
-                WHERE full_row.key IN (attempt.client, attempt.address)
+                WHERE full_row.key IN (attempt.client, attempt.block, attempt.address)
                     AND full_row.tried_at[1] > now() - interval '1 minute'
             ),
             60

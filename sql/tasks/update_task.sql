@@ -2,13 +2,16 @@
 -- @param user_id uuid
 -- @param id uuid
 -- @param changes jsonb: the new values by column name; an absent one keeps the row's value
+-- @param keep_title boolean: change the task only if it has the title of `changes` already
 -- @param versions timestamptz[]: values of updated_at for which it is changed; null: any
--- @return the task; no row: there is no such task; a row of nulls: it is not in one of the versions
+-- @return the task; no row: there is no such task, or it has another title; a row of nulls: it is
+-- not in one of the versions
 WITH target AS (
     SELECT id, updated_at
     FROM tasks
     WHERE user_id = %(user_id)s
         AND id = %(id)s
+        AND (NOT %(keep_title)s::boolean OR title = %(changes)s::jsonb ->> 'title')
     FOR UPDATE
 ), changed AS (
     UPDATE tasks

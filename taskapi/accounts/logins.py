@@ -8,7 +8,7 @@ from taskapi.accounts import queries
 from taskapi.accounts.passwords import hash_password, is_outdated, verify_password
 from taskapi.accounts.queries import User
 from taskapi.exceptions import InvalidCredentials, TaskApiError, TooManyFailedLogins
-from taskapi.web.addresses import client_network
+from taskapi.web.addresses import client_block, client_network
 
 logger = logging.getLogger("taskapi")
 
@@ -20,8 +20,8 @@ def check_credentials(email: str, password: str) -> User:
     at once no more are checked than may fail. Raises InvalidCredentials, TooManyFailedLogins and
     PasswordsBusy.
     """
-    client = client_network()
-    attempt = queries.register_login_attempt(email=email, client=client)
+    client, block = client_network(), client_block()
+    attempt = queries.register_login_attempt(email=email, client=client, block=block)
     failed = False
     try:
         if attempt["retry_after"] is not None:
@@ -29,16 +29,16 @@ def check_credentials(email: str, password: str) -> User:
         failed = not verify_password(attempt["password_hash"], password)
     finally:
         if not failed and attempt["tried_at"] is not None:
-            _take_back(email, client, attempt["tried_at"])
+            _take_back(email, client, block, attempt["tried_at"])
     if failed or attempt["id"] is None or attempt["email"] is None:
         raise InvalidCredentials
     _renew_hash(email, attempt["password_hash"] or "", password)
     return {"id": attempt["id"], "email": attempt["email"]}
 
 
-def _take_back(email: str, client: str, tried_at: str) -> None:
+def _take_back(email: str, client: str, block: str | None, tried_at: str) -> None:
     try:
-        queries.take_back_login_attempt(email=email, client=client, tried_at=tried_at)
+        queries.take_back_login_attempt(email=email, client=client, block=block, tried_at=tried_at)
     except TaskApiError as error:
         logger.warning("A successful login counts as failed for a minute: %s", error)
 

@@ -36,20 +36,42 @@ def create_user(*, email: str, password_hash: str) -> User:
     return user
 
 
-def register_login_attempt(*, email: str, client: str) -> LoginAttempt:
+def register_login_attempt(*, email: str, client: str, block: str | None) -> LoginAttempt:
     """Count a login attempt and return the account with this email, whatever its case.
 
-    `retry_after` is None, or for how many seconds the client or the email has failed too often.
+    `retry_after` is None, or for how many seconds the client, its IPv6 block or the email has
+    failed too often.
     """
     attempt: LoginAttempt
-    [attempt] = pool.current().as_login(email).write("register_login_attempt", client=client)
+    [attempt] = (
+        pool.current().as_login(email).write("register_login_attempt", client=client, block=block)
+    )
     return attempt
 
 
-def take_back_login_attempt(*, email: str, client: str, tried_at: str) -> None:
+def register_signup(
+    *, email: str, client: str, block: str | None, per_client: int, per_block: int
+) -> int | None:
+    """Count a sign-up. Return None, or for how many seconds the client may not sign up."""
+    [row] = (
+        pool.current()
+        .as_login(email)
+        .write(
+            "register_signup",
+            client=client,
+            block=block,
+            per_client=per_client,
+            per_block=per_block,
+        )
+    )
+    retry_after: int | None = row["retry_after"]
+    return retry_after
+
+
+def take_back_login_attempt(*, email: str, client: str, block: str | None, tried_at: str) -> None:
     """Stop counting a login attempt that did not fail."""
     pool.current().as_login(email).write(
-        "take_back_login_attempt", client=client, tried_at=tried_at
+        "take_back_login_attempt", client=client, block=block, tried_at=tried_at
     )
 
 

@@ -7,10 +7,9 @@ from typing import Any
 from flask import Blueprint, g
 
 from taskapi import config
-from taskapi.accounts import queries
 from taskapi.accounts.logins import check_credentials
-from taskapi.accounts.passwords import hash_password
 from taskapi.accounts.schemas import LoginSchema, SignupSchema
+from taskapi.accounts.signups import create_account
 from taskapi.accounts.tokens import issue_token
 from taskapi.web.payloads import load, read_body
 
@@ -24,7 +23,7 @@ LOGIN = LoginSchema()
 def sign_up() -> tuple[dict[str, Any], int]:
     """Create an account."""
     body = load(SIGNUP, read_body())
-    user = queries.create_user(email=body["email"], password_hash=hash_password(body["password"]))
+    user = create_account(body["email"], body["password"])
     g.user_id = user["id"]
     return {"user_id": user["id"], "email": user["email"]}, 201
 

@@ -11,7 +11,13 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from taskapi.database import pool
-from taskapi.exceptions import EmailOfAnotherUser, IdempotencyKeyReused, TaskChanged, UnknownUser
+from taskapi.exceptions import (
+    EmailOfAnotherUser,
+    IdempotencyKeyReused,
+    TaskChanged,
+    TooManyIdempotencyKeys,
+    UnknownUser,
+)
 
 Task = dict[str, Any]
 Members = Mapping[str, Any]
@@ -80,7 +86,8 @@ def create_task_once(
 ) -> Creation:
     """Create a task as `create_task` does, unless the user's idempotency key has created one.
 
-    Raises also IdempotencyKeyReused if the key belongs to a request with another hash.
+    Raises also IdempotencyKeyReused if the key belongs to a request with another hash, and
+    TooManyIdempotencyKeys if it is new and the user has as many as the service keeps.
     """
     [row] = (
         pool.current()
@@ -95,6 +102,9 @@ def create_task_once(
         )
     )
     is_same_request, is_replay = row.pop("is_same_request"), row.pop("is_replay")
+    retry_after = row.pop("retry_after")
+    if retry_after is not None:
+        raise TooManyIdempotencyKeys(retry_after)
     if not is_same_request:
         raise IdempotencyKeyReused
     return Creation(row, is_replay)
@@ -128,12 +138,18 @@ def get_task(*, user_id: str, id: str) -> Task | None:
     return rows[0] if rows else None
 
 
-def update_task(*, user_id: str, id: str, changes: Members, versions: Versions) -> Task | None:
-    """Set the members that `changes` has. Returns None if there is no task. Raises TaskChanged."""
+def update_task(
+    *, user_id: str, id: str, changes: Members, keep_title: bool, versions: Versions
+) -> Task | None:
+    """Set the members that `changes` has.
+
+    With `keep_title`, a task that doesn't have the title of `changes` already is not found. Returns
+    None if there is no task. Raises TaskChanged.
+    """
     rows = (
         pool.current()
         .as_user(user_id)
-        .write("update_task", id=id, changes=changes, versions=versions)
+        .write("update_task", id=id, changes=changes, keep_title=keep_title, versions=versions)
     )
     return _written(rows)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from flask import Blueprint, Response, g, jsonify, request, url_for
+from marshmallow import Schema
 
 from taskapi.accounts.authorization import authorize
 from taskapi.exceptions import InvalidInput, TaskNotFound
@@ -13,6 +16,7 @@ from taskapi.tasks.schemas import (
     CreateTaskSchema,
     ListTasksSchema,
     PatchTaskSchema,
+    StoredTitleSchema,
     UpdateTaskSchema,
 )
 from taskapi.web.payloads import MERGE_PATCH, NOT_AN_OBJECT, load, load_query, read_body
@@ -25,6 +29,7 @@ LIST = ListTasksSchema()
 UPDATE = UpdateTaskSchema()
 PATCH = PatchTaskSchema()
 COMPLETE = CompleteTaskSchema()
+STORED_TITLE = StoredTitleSchema()
 
 LISTS = {"-created_at": queries.list_tasks, "created_at": queries.list_tasks_oldest_first}
 
@@ -81,9 +86,7 @@ def get_task(user_id: str, id: str) -> Response:
 @bp.put("/<id>")
 def update_task(user_id: str, id: str) -> Response:
     """Change the title and, if it is sent, the description."""
-    changes = load(UPDATE, read_body())
-    versions = etags.read_versions()
-    return found(queries.update_task(user_id=user_id, id=id, changes=changes, versions=versions))
+    return change_task(user_id, id, UPDATE, read_body() or {})
 
 
 @bp.patch("/<id>")
@@ -92,9 +95,7 @@ def patch_task(user_id: str, id: str) -> Response:
     body = read_body(MERGE_PATCH)
     if body is None:
         raise InvalidInput(NOT_AN_OBJECT)
-    changes = load(PATCH, body)
-    versions = etags.read_versions()
-    return found(queries.update_task(user_id=user_id, id=id, changes=changes, versions=versions))
+    return change_task(user_id, id, PATCH, body)
 
 
 @bp.patch("/<id>/complete")
@@ -114,6 +115,43 @@ def delete_task(user_id: str, id: str) -> tuple[str, int]:
     if not queries.delete_task(user_id=user_id, id=id, versions=etags.read_versions()):
         raise TaskNotFound
     return "", 204
+
+
+def change_task(user_id: str, id: str, schema: Schema, body: dict[str, Any]) -> Response:
+    """Change the members that the body has, and return the response for the task.
+
+    A title that the schema refuses may be sent back to a task that has it from an earlier release.
+    """
+    refusal = None
+    try:
+        changes = load(schema, body)
+    except InvalidInput as error:
+        refusal = error
+        changes = load_with_stored_title(schema, body, refusal)
+    task = queries.update_task(
+        user_id=user_id,
+        id=id,
+        changes=changes,
+        keep_title=refusal is not None,
+        versions=etags.read_versions(),
+    )
+    if task is None and refusal is not None:
+        raise refusal
+    return found(task)
+
+
+def load_with_stored_title(
+    schema: Schema, body: dict[str, Any], refusal: InvalidInput
+) -> dict[str, Any]:
+    """Return the checked members of a body that only its title may keep from being accepted.
+
+    Raises `refusal` if there is another reason.
+    """
+    try:
+        title = load(STORED_TITLE, body)
+        return load(schema, body | {"title": "accepted"}) | title
+    except InvalidInput:
+        raise refusal from None
 
 
 def created(task: Task) -> Response:

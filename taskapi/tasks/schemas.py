@@ -9,6 +9,7 @@ from taskapi.web.fields import (
     QueryFlag,
     QueryInteger,
     RequestSchema,
+    SingleLine,
     StoredText,
     StrippedText,
     Text,
@@ -19,7 +20,7 @@ from taskapi.web.fields import (
 class UpdateTaskSchema(RequestSchema):
     """The body of PUT /api/{user_id}/tasks/{id}. An absent description is unchanged."""
 
-    title = StrippedText(required=True, validate=length(1, 500))
+    title = SingleLine(required=True, validate=length(1, 500))
     description = StoredText(allow_none=True, validate=length(0, 10_000))
 
 
@@ -32,8 +33,14 @@ class CreateTaskSchema(UpdateTaskSchema):
 class PatchTaskSchema(UpdateTaskSchema):
     """The body of PATCH /api/{user_id}/tasks/{id}: absent members are unchanged."""
 
-    title = StrippedText(validate=length(1, 500))
+    title = SingleLine(validate=length(1, 500))
     completed = Flag()
+
+
+class StoredTitleSchema(RequestSchema):
+    """A title that earlier releases accepted, which a client may send back unchanged."""
+
+    title = StrippedText(required=True, validate=length(1, 500))
 
 
 class CompleteTaskSchema(RequestSchema):

@@ -21,6 +21,17 @@ def client_network() -> str:
     return "unknown" if address is None else str(address)
 
 
+def client_block() -> str | None:
+    """Return the IPv6 /48 of the client, or None for any other client.
+
+    A network is often given a whole /48 (RFC 6177), which has 65,536 times a /64.
+    """
+    address = client_address()
+    if isinstance(address, IPv6Address):
+        return str(IPv6Network((int(address), 48), strict=False))
+    return None
+
+
 def client_address() -> IPv4Address | IPv6Address | None:
     """Return the client's address, or None if it is not known."""
     return _parse_address(request.remote_addr or "")

@@ -42,6 +42,10 @@ ANSWERS: dict[type[Exception], Answer] = {
     exceptions.TooManyFailedLogins: Answer(
         429, "Too many failed logins: try again later", RETRY_WHEN_TOLD
     ),
+    exceptions.TooManySignups: Answer(429, "Too many sign-ups: try again later", RETRY_WHEN_TOLD),
+    exceptions.TooManyIdempotencyKeys: Answer(
+        429, "Too many idempotency keys: at most 10,000 in 24 hours", RETRY_WHEN_TOLD
+    ),
     exceptions.TooManyRequests: Answer(
         429, "Too many requests at once: try again later", {"Retry-After": "1"}
     ),

@@ -7,6 +7,20 @@ from typing import Any
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
+# What a single line can't have: control characters (Cc), line and paragraph separators, and
+# characters that turn the direction of the text after them (bidirectional embeddings, overrides and
+# isolates).
+NOT_IN_A_LINE = r"\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069"
+# What shows nothing: those, white space, format characters (Cf), and others that are drawn as
+# nothing, such as variation selectors and Hangul fillers. Listed, because the categories that
+# Python knows depend on its release.
+INVISIBLE = (
+    r"\u0000-\u0020\u007f-\u00a0\u00ad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2"
+    r"\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f\u2028-\u202f\u205f-\u206f\u2800"
+    r"\u3000\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U000110bd\U000110cd"
+    r"\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
+
 
 class RequestSchema(Schema):
     """A JSON object or a query string. Members that the schema doesn't name are ignored."""
@@ -50,6 +64,23 @@ class StrippedText(StoredText):
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
         return super()._deserialize(value, attr, data, **kwargs).strip()
+
+
+class SingleLine(StrippedText):
+    """A visible line without leading and trailing white space."""
+
+    default_error_messages = {
+        "line": "Must be one line, without control characters and bidirectional overrides",
+        "invisible": "Must have a visible character",
+    }
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        if re.search(f"[{NOT_IN_A_LINE}]", text):
+            raise self.make_error("line")
+        if text and not re.search(f"[^{INVISIBLE}]", text):
+            raise self.make_error("invisible")
+        return text
 
 
 class Flag(fields.Field[bool]):

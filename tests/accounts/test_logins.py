@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
 from pathlib import Path
 
 import httpx
@@ -13,6 +14,7 @@ import psycopg
 import pytest
 from argon2 import PasswordHasher
 
+from taskapi.database.statements import STATEMENTS
 from tests.support.accounts import LOGIN, PASSWORD, Account, new_email, sign_up
 from tests.support.checks import assert_error
 from tests.support.fixtures import MakeService
@@ -27,6 +29,8 @@ MINUTE_AGO = (
 )
 # Documentation addresses (RFC 5737, RFC 3849): each test's clients are its own.
 ADDRESSES = (f"198.51.{block}.{host}" for block in range(256) for host in range(256))
+# The first 48 bits of IPv6 addresses.
+BLOCKS = (f"2001:db8:{number:x}" for number in range(0x1000, 0x10000))
 
 
 @pytest.fixture(scope="module")
@@ -170,9 +174,82 @@ def test_of_fifty_guesses_of_one_client_at_once_twenty_are_checked(proxied: Serv
     assert sorted(statuses) == [401] * 20 + [429] * 30
 
 
+def test_60_failures_of_an_ipv6_block_are_checked(guesser: Guesser, email: str) -> None:
+    """From 25 networks in it, of which each makes less than a client may."""
+    block, statuses = next(BLOCKS), []
+    for number in range(100):
+        client = Guesser(guesser.client, f"{block}:{number % 25:x}::1")
+        response = client.log_in(new_email())
+        statuses.append(response.status_code)
+    assert statuses == [401] * 60 + [429] * 40
+    assert_too_many(response)
+    # Also one of the block that has not failed yet, with the right password.
+    for _ in range(6):
+        assert_too_many(Guesser(guesser.client, f"{block}:ffff::1").log_in(email, PASSWORD))
+    # None of this counts for the email or for another block.
+    assert Guesser(guesser.client, f"{next(BLOCKS)}::1").log_in(email, PASSWORD).status_code == 200
+
+
+def test_a_network_that_is_refused_does_not_count_for_its_block(guesser: Guesser) -> None:
+    block = next(BLOCKS)
+    client = Guesser(guesser.client, f"{block}:1::1")
+    statuses = [client.log_in(new_email()).status_code for _ in range(70)]
+    assert statuses == [401] * 20 + [429] * 50
+    client = Guesser(guesser.client, f"{block}:2::1")
+    assert client.log_in(new_email()).status_code == 401
+
+
+def test_a_success_is_no_failure_of_a_block(guesser: Guesser, email: str) -> None:
+    block = next(BLOCKS)
+    for number in range(65):
+        client = Guesser(guesser.client, f"{block}:{number:x}::1")
+        assert client.log_in(email, PASSWORD).status_code == 200
+    assert client.log_in(email).status_code == 401
+
+
+def test_of_200_guesses_of_a_block_at_once_60_are_checked(proxied: Service) -> None:
+    """Each from another network of it, at another email."""
+    barrier, block = threading.Barrier(200), next(BLOCKS)
+    emails = [new_email() for _ in range(200)]
+
+    def guess(number: int) -> int:
+        with proxied.client() as client:
+            guesser = Guesser(client, f"{block}:{number:x}::1")
+            barrier.wait()
+            return until_served(lambda: guesser.log_in(emails[number])).status_code
+
+    with ThreadPoolExecutor(200) as threads:
+        statuses = list(threads.map(guess, range(200)))
+    assert sorted(statuses) == [401] * 60 + [429] * 140
+
+
+def test_of_two_attempts_of_one_moment_one_is_taken_back(database: psycopg.Connection) -> None:
+    """Each row has the time of both; only one of them was a success."""
+    moment, earlier = "2026-03-01 09:30:00+00", "2026-03-01 09:29:00+00"
+    attempt = {"email": "", "client": new_email(), "block": new_email(), "tried_at": moment}
+    keys = [f"client:{attempt['client']}", f"block:{attempt['block']}"]
+    keys.append(f"address:{sha256(b'').hexdigest()}")
+    database.execute(
+        "INSERT INTO login_attempts (key, tried_at, expires_at)"
+        " SELECT key, ARRAY['-infinity', %s, %s, %s]::timestamptz[], now()"
+        " FROM unnest(%s::text[]) AS key",
+        [earlier, moment, moment, keys],
+    )
+    for left in (1, 0, 0):
+        database.execute(STATEMENTS["take_back_login_attempt"], attempt)
+        rows = database.execute(
+            "SELECT cardinality(tried_at), cardinality(array_positions(tried_at, %s)),"
+            " cardinality(array_positions(tried_at, %s)) FROM login_attempts WHERE key = ANY (%s)",
+            [moment, earlier, keys],
+        ).fetchall()
+        assert rows == [(4, left, 1)] * 3
+    database.execute("DELETE FROM login_attempts WHERE key = ANY (%s)", [keys])
+
+
 def test_failures_and_successes_at_once_disturb_nobody(proxied: Service, email: str) -> None:
-    """Rows of clients and addresses are locked in one order: no deadlock, no 503."""
-    addresses = [next(ADDRESSES) for _ in range(4)]
+    """Rows of clients, blocks and addresses are locked in one order: no deadlock, no 503."""
+    blocks = [next(BLOCKS), next(BLOCKS)]
+    addresses = [next(ADDRESSES), f"{blocks[0]}:1::1", f"{blocks[0]}:2::1", f"{blocks[1]}::1"]
     emails = [new_email() for _ in range(4)]
     with proxied.client() as client:
         for other in emails:
@@ -344,6 +421,7 @@ def test_who_gets_no_turn_at_argon2_is_told_to_come_back(
         assert_error(first.result(), 401, INVALID)
         failures = database.execute(
             "SELECT sum(cardinality(array_remove(tried_at, '-infinity'))) FROM login_attempts"
+            " WHERE clients IS NULL"
         ).fetchone()
         # The slow one's, by its client and by its address: to be turned away is no failure.
         assert failures == (2,)

@@ -78,6 +78,7 @@ def tasks(user: Account, other_user: Account) -> dict[str, Any]:
         "changes": Jsonb({"title": "taken over", "description": "taken over"}),
         "members": Jsonb({"title": "taken over", "completed": False}),
         "completed": False,
+        "keep_title": False,
         "versions": None,
         "key": "a-key",
         "request_hash": bytes(32),
@@ -247,7 +248,7 @@ def test_login_sees_the_account_of_one_address(
     everyone = "SELECT email FROM users"
     with acting(database, "taskapi_login", email=user.email.upper()):
         assert database.execute(everyone).fetchall() == [(user.email,)]
-        params = {"email": other_user.email, "client": "192.0.2.1"}
+        params = {"email": other_user.email, "client": "192.0.2.1", "block": None}
         found = database.execute(STATEMENTS["register_login_attempt"], params).fetchone()
         assert found is not None
         assert found[2:] == (None, None, None)
@@ -291,6 +292,10 @@ def test_the_purge_sees_the_expired_keys_only(database: psycopg.Connection, user
         assert database.execute(everything, [user.id]).fetchall() == [("young",)]
     with acting(database, "taskapi_user", user_id=str(uuid.uuid4())):
         assert database.execute(everything, [user.id]).fetchall() == []
+    # Nor does the user's own request delete a key that may still be repeated.
+    with acting(database, "taskapi_user", user_id=user.id):
+        database.execute("DELETE FROM idempotency_keys")
+        assert database.execute(everything, [user.id]).fetchall() == [("young",)]
 
 
 def test_the_roles_have_exactly_these_rights(database: psycopg.Connection) -> None:
@@ -325,7 +330,7 @@ def test_the_roles_have_exactly_these_rights(database: psycopg.Connection) -> No
         ("taskapi_login", "users.id", "SELECT"),
         ("taskapi_login", "users.password_hash", "INSERT SELECT UPDATE"),
         ("taskapi_user", "current_user_id()", "EXECUTE"),
-        ("taskapi_user", "idempotency_keys", "SELECT"),
+        ("taskapi_user", "idempotency_keys", "DELETE SELECT"),
         ("taskapi_user", "idempotency_keys.key", "INSERT UPDATE"),
         ("taskapi_user", "idempotency_keys.request_hash", "INSERT"),
         ("taskapi_user", "idempotency_keys.task_id", "INSERT"),
@@ -371,7 +376,11 @@ def test_every_table_is_under_a_policy(database: psycopg.Connection) -> None:
             "idempotency_keys",
             True,
             True,
-            ["expired_idempotency_keys *", "idempotency_keys_of_user *"],
+            [
+                "expired_idempotency_keys *",
+                "idempotency_keys_of_user *",
+                "only_expired_idempotency_keys d",
+            ],
         ),
         # Counts of nobody's own, which every login sweeps.
         ("login_attempts", False, False, []),
@@ -450,7 +459,7 @@ def test_the_policies_leave_the_plans_as_they_were(own_url: str) -> None:
         assert "Index Scan using tasks_user_id_created_at_id_idx" in plan
         assert "Sort" not in plan
         with acting(conn, "taskapi_login", email="7@example.com"):
-            params = {"email": "7@example.com", "client": "192.0.2.1"}
+            params = {"email": "7@example.com", "client": "192.0.2.1", "block": None}
             plan = "\n".join(explain(conn, "register_login_attempt", params))
         assert re.search(r"Index Scan using users_email_key.*\nIndex Cond: .*app\.email", plan)
 

@@ -49,11 +49,13 @@ def test_the_columns_are_the_contracts(database: psycopg.Connection) -> None:
     }
 
 
-def test_the_count_of_logins_needs_no_disk(database: psycopg.Connection) -> None:
+def test_the_counts_of_logins_and_signups_need_no_disk(database: psycopg.Connection) -> None:
     assert columns(database, "login_attempts") == {
         "key": ("text", True, None),
         "tried_at": ("timestamp with time zone[]", True, None),
         "expires_at": ("timestamp with time zone", True, None),
+        # Null for logins.
+        "clients": ("text[]", False, None),
     }
     unlogged = "SELECT relpersistence FROM pg_class WHERE oid = 'login_attempts'::regclass"
     assert database.execute(unlogged).fetchone() == ("u",)

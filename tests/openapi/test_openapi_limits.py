@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import sys
+import unicodedata
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
-from marshmallow import Schema, fields, validate
+from marshmallow import Schema, ValidationError, fields, validate
 
 from taskapi.accounts.schemas import LoginSchema, SignupSchema
 from taskapi.tasks.schemas import (
@@ -17,11 +20,13 @@ from taskapi.tasks.schemas import (
     UpdateTaskSchema,
 )
 from taskapi.web.fields import (
+    INVISIBLE,
+    NOT_IN_A_LINE,
     Flag,
     QueryFlag,
     QueryInteger,
+    SingleLine,
     StoredText,
-    StrippedText,
     Text,
 )
 from tests.support.openapi import DOCUMENT, resolve
@@ -36,10 +41,16 @@ SCHEMAS = [
 ]
 # Which a pattern of JSON Schema writes for JavaScript, whose \s lacks some of Python's white space.
 BLANK = r"\s\u0000\u001c-\u001f\u0085"
+# What str.strip() removes, spelled out for the same reason.
+STRIPPED = (
+    r"\u0009-\u000d\u001c-\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+)
+# The classes of Unicode's bidirectional algorithm that change the direction of what follows.
+DIRECTIONS = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
 TYPES: dict[type[fields.Field[Any]], str] = {
     Text: "string",
     StoredText: "string",
-    StrippedText: "string",
+    SingleLine: "string",
     Flag: "boolean",
     QueryFlag: "boolean",
     QueryInteger: "integer",
@@ -56,8 +67,11 @@ def describe(field: fields.Field[Any]) -> dict[str, Any]:
         said |= {"minimum": field.low, "maximum": field.high}
     if isinstance(field, StoredText):
         said["pattern"] = r"^[^\u0000]*$"
-    if isinstance(field, StrippedText):
-        said["pattern"] = rf"^[^\u0000]*[^{BLANK}][^\u0000]*$"
+    if isinstance(field, SingleLine):
+        # Python's escape for what is above U+FFFF is not JavaScript's: the document has characters.
+        invisible = re.sub(r"\\U([0-9a-f]{8})", lambda code: chr(int(code[1], 16)), INVISIBLE)
+        line = rf"[^{NOT_IN_A_LINE}]*"
+        said["pattern"] = rf"^[{STRIPPED}]*{line}[^{invisible}]{line}[{STRIPPED}]*$"
     for validator in field.validators:
         if isinstance(validator, validate.Length):
             if validator.min is not None:
@@ -138,6 +152,9 @@ VALUES: list[Any] = [
     *("a\0b", "\0", "a\nb", "a\u0085b", *" \t\n\x1c\x1f\x85\xa0\u2003\u3000"),
     *("a@b", "a@b@c", "@b", "a@", "a b@c", "a\n@b", "a@\x1cb", "a@\x85", "@", "a\0@b"),
     *("x" * 252 + "@b", "x" * 253 + "@b"),
+    *("a\x7f", "a\u2028b", "\u202ea", "a\u2066b", "a\u200b", "\u200b", "\u200b \ufeff", "\u2800"),
+    *("\U000e0020", "\U0001d173", "\U0001f3f4\U000e0067\U000e007f", "\u2764\ufe0f", "\ufe0f"),
+    *("\u05e9\u200f!", "\u0301", "e\u0301", "\ue000", "\uffff", "\u0600", "\u3164", "\u00ad"),
 ]
 
 
@@ -149,3 +166,32 @@ def test_a_member_is_refused_by_both_or_by_none(schema: Schema) -> None:
         for value in VALUES:
             refused = bool(schema.validate({member: value}, partial=True))
             assert refused != validator.is_valid(value), (member, value)
+
+
+def test_the_pattern_of_a_title_agrees_on_every_character() -> None:
+    """Alone, and between two letters."""
+    title = CreateTaskSchema().fields["title"]
+    pattern = re.compile(
+        DOCUMENT["components"]["schemas"]["CreateTaskRequest"]["properties"]["title"]["pattern"]
+    )
+
+    def is_refused(value: str) -> bool:
+        try:
+            title.deserialize(value)
+        except ValidationError:
+            return True
+        return False
+
+    # The planes with scripts and symbols, and the start of the one with tags.
+    for code in (*range(0x20000), *range(0xE0000, 0xE1001), sys.maxunicode):
+        character = chr(code)
+        category = unicodedata.category(character)
+        if category == "Cs":
+            continue
+        for value in (character, f"a{character}b"):
+            assert is_refused(value) != bool(pattern.search(value)), ascii(value)
+        if category in ("Cc", "Cf", "Zs", "Zl", "Zp"):
+            assert is_refused(character), ascii(character)
+        assert is_refused(f"a{character}b") == (
+            category in ("Cc", "Zl", "Zp") or unicodedata.bidirectional(character) in DIRECTIONS
+        )

@@ -51,6 +51,9 @@ BAD = [
     ("JWT_JWKS_URL", "https://idp.example.com"),
     ("TRUSTED_PROXIES", "-1"),
     ("TRUSTED_PROXIES", "10.0.0.0/8"),
+    ("SIGNUPS_PER_MINUTE", "0"),
+    ("SIGNUPS_PER_MINUTE", "1000001"),
+    ("SIGNUPS_PER_MINUTE", "20/min"),
     ("CORS_ORIGINS", "app.example.com"),
     ("CORS_ORIGINS", "https://app.example.com/"),
     ("CORS_ORIGINS", "https://a.example.com,*"),
@@ -98,7 +101,7 @@ def test_the_defaults_are_the_contracts() -> None:
     assert (config.host, config.port) == ("127.0.0.1", 8000)
     assert (config.web_concurrency, config.web_threads) == (2, 8)
     assert (config.jwt_issuer, config.jwt_audience, config.jwt_jwks_url) == (None, None, None)
-    assert config.trusted_proxies == 0
+    assert (config.trusted_proxies, config.signups_per_minute) == (0, 20)
     assert (config.cors_origins, config.log_level) == ((), "info")
     assert (config.log_format, config.log_successes) == ("auto", 1)
     assert config.metrics_bind is None

@@ -39,7 +39,11 @@ TASK = json.dumps({"title": "A title", "description": "A description", "complete
 PAGE = {"limit": 1000, "candidates": 1001, "max_bytes": 2**21, "completed": None, "q": None}
 NEWEST = {"after_created_at": "infinity", "after_id": "ffffffff-ffff-ffff-ffff-ffffffffffff"}
 OLDEST = {"after_created_at": "-infinity", "after_id": "00000000-0000-0000-0000-000000000000"}
-ATTEMPT = {"client": "192.0.2.1", "tried_at": "2026-01-31 09:30:00+00"}
+ATTEMPT = {
+    "client": "2001:db8:1:2::/64",
+    "block": "2001:db8:1::/48",
+    "tried_at": "2026-01-31 09:30:00+00",
+}
 EXPECTED = {
     "act_as": Expected("none", params={"role": "none", "statement_timeout": "5s"}),
     "complete_task": Expected(
@@ -48,7 +52,8 @@ EXPECTED = {
     "create_task": Expected("taskapi_user", params={"members": TASK, "provider_email": None}),
     "create_task_once": Expected(
         "taskapi_user",
-        params={
+        {"idempotency_keys_pkey", "idempotency_keys_user_id_created_at_idx"},
+        {
             "members": TASK,
             "provider_email": None,
             "key": "a-key",
@@ -71,11 +76,18 @@ EXPECTED = {
         {"login_attempts_expires_at_idx", "login_attempts_pkey", "users_email_key"},
         ATTEMPT,
     ),
-    "take_back_login_attempt": Expected("taskapi_login", {"login_attempts_pkey"}, ATTEMPT),
+    "register_signup": Expected(
+        "taskapi_login", {"login_attempts_pkey"}, {**ATTEMPT, "per_client": 20, "per_block": 60}
+    ),
+    "take_back_login_attempt": Expected(
+        "taskapi_login", {"login_attempts_pkey"}, ATTEMPT, sorts=True
+    ),
     "update_password_hash": Expected(
         "taskapi_login", {"users_email_key"}, {"old_hash": "!", "new_hash": "?"}
     ),
-    "update_task": Expected("taskapi_user", {"tasks_pkey"}, {"changes": TASK, "versions": None}),
+    "update_task": Expected(
+        "taskapi_user", {"tasks_pkey"}, {"changes": TASK, "keep_title": False, "versions": None}
+    ),
 }
 
 

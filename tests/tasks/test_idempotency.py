@@ -312,6 +312,129 @@ def test_a_database_killed_after_the_commit_has_done_all(
         assert [task["title"] for task in tasks] == titles
 
 
+TOO_MANY = "Too many idempotency keys: at most 10,000 in 24 hours"
+
+
+def insert_keys(database: psycopg.Connection, user: Account, count: int, age: str) -> None:
+    """Give a user keys of this age, each a second older than the next."""
+    database.execute(
+        "INSERT INTO idempotency_keys (user_id, key, request_hash, task_id, created_at)"
+        " SELECT %s, gen_random_uuid(), sha256(''), gen_random_uuid(),"
+        " now() - %s::interval - number * interval '1 s' FROM generate_series(1, %s) AS number",
+        [user.id, age, count],
+    )
+
+
+def count_keys(database: psycopg.Connection, user: Account) -> int:
+    query = "SELECT count(*) FROM idempotency_keys WHERE user_id = %s"
+    row = database.execute(query, [user.id]).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def test_a_user_has_10000_keys(
+    user: Account, other_user: Account, database: psycopg.Connection
+) -> None:
+    first, last, body = new_key(), new_key(), {"title": "t"}
+    insert_keys(database, user, 9_997, "20 h")
+    created = post(user, first, body)
+    in_between = post(user, new_key(), body)
+    assert in_between.status_code == 201
+    assert post(user, last, body).status_code == 201
+    for _ in range(2):
+        refused = post(user, new_key(), body)
+        assert_error(refused, 429, TOO_MANY)
+        # When the oldest of them is 24 hours old.
+        assert 0 < int(refused.headers["Retry-After"]) <= 4 * 3600 - 9_997
+    # Those that exist are replayed, or refused for what they are.
+    assert_replay(created, post(user, first, body))
+    assert_faults(post(user, last, {"title": "u"}), KEY_FAULT)
+    # No other request is refused.
+    assert user.create()["title"] == "a task"
+    assert post(other_user, first, body).status_code == 201
+    assert len(user.request("GET").json()) == 4
+    # As soon as one is too old, there is place for one more.
+    database.execute(
+        "UPDATE idempotency_keys SET created_at = now() - interval '25 h'"
+        " WHERE user_id = %s AND key = %s",
+        [user.id, first],
+    )
+    assert post(user, new_key(), body).status_code == 201
+    assert_error(post(user, new_key(), body), 429, TOO_MANY)
+
+
+def test_old_keys_do_not_count_and_go_with_new_ones(
+    user: Account, other_user: Account, database: psycopg.Connection
+) -> None:
+    """Ten with each request, the oldest first; nobody else's, and none that may be repeated."""
+    insert_keys(database, user, 15, "23 h")
+    insert_keys(database, user, 10_000, "25 h")
+    insert_keys(database, other_user, 15, "25 h")
+    assert post(user, new_key(), {"title": "t"}).status_code == 201
+    assert count_keys(database, user) == 10_006
+    oldest = database.execute(
+        "SELECT max(now() - created_at) < interval '25 h' + interval '9995 s'"
+        " FROM idempotency_keys WHERE user_id = %s",
+        [user.id],
+    ).fetchone()
+    assert oldest == (True,)
+    database.execute(
+        "DELETE FROM idempotency_keys WHERE user_id = %s"
+        " AND created_at < now() - interval '25 h' - interval '7 s'",
+        [user.id],
+    )
+    key = new_key()
+    for _ in range(3):
+        assert post(user, key, {"title": "t"}).status_code == 201
+    assert count_keys(database, user) == 17
+    assert count_keys(database, other_user) == 15
+
+
+def test_an_old_key_is_replayed_until_it_is_deleted(
+    user: Account, database: psycopg.Connection
+) -> None:
+    """The request that repeats it deletes the others."""
+    key, body = new_key(), {"title": "t"}
+    first = post(user, key, body)
+    database.execute(
+        "UPDATE idempotency_keys SET created_at = created_at - interval '30 h' WHERE key = %s",
+        [key],
+    )
+    insert_keys(database, user, 5, "25 h")
+    assert post(user, key, body).json()["id"] == first.json()["id"]
+    assert count_keys(database, user) == 1
+
+
+def test_keys_at_once_with_old_ones_disturb_nobody(
+    service: Service, user: Account, database: psycopg.Connection
+) -> None:
+    """All want to delete the same, and some repeat what others delete: no deadlock, no 5xx."""
+    keys, body = [new_key() for _ in range(40)], {"title": "t"}
+    for key in keys[:20]:
+        assert post(user, key, body).status_code == 201
+    age = "UPDATE idempotency_keys SET created_at = now() - interval '25 h' WHERE user_id = %s"
+    database.execute(age, [user.id])
+    insert_keys(database, user, 200, "25 h")
+    with service.client() as client, ThreadPoolExecutor(8) as threads:
+        at_once = Account(client, user.id, user.email, user.token)
+
+        def send(number: int) -> int:
+            answers: list[httpx.Response] = []
+
+            def is_answered() -> bool:
+                answers.append(post(at_once, keys[number % 40], body))
+                return answers[-1].status_code != 429
+
+            wait_until("the user's turn", is_answered)
+            return answers[-1].status_code
+
+        assert set(threads.map(send, range(160))) == {201}
+    assert count_keys(database, user) <= 40
+    titles = user.request("GET").json()
+    # Those of before, the new ones, and again those whose keys were deleted.
+    assert 40 <= len(titles) <= 60
+
+
 def test_a_key_lives_for_24_hours(
     user: Account, database: psycopg.Connection, database_url: str
 ) -> None:
