@@ -1,4 +1,4 @@
--- Once, when compose.yaml's database is made: the passwords of the two roles that log in.
+-- Sets the passwords of the two roles that log in. Run once, when compose.yaml's database is created.
 \set owner_password `cat /run/secrets/owner_password`
 \set service_password `cat /run/secrets/service_password`
 ALTER ROLE taskapi_owner PASSWORD :'owner_password';

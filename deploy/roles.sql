@@ -1,11 +1,11 @@
--- Roles for a service that may do less than what migrates its database. For a superuser, connected
--- to the service's database: once before the first `migrate apply`, and once after it. May be run
+-- Roles that give the service fewer rights than its migrations. A superuser runs this, connected to
+-- the service's database: once before the first `migrate apply`, and once after it. It can be run
 -- again at any time. Give both logins a password, or a line in pg_hba.conf, as your site does.
 --
---     taskapi_owner   owns the database and what is in it; DATABASE_URL of `migrate`, and of pg_dump
---     taskapi         what the service logs in with; may become the two below, and nothing else
---     taskapi_user    a user's request, which row-level security shows that user's tasks
---     taskapi_login   a sign-up or login, which it shows the account of one address
+--     taskapi_owner   owns the database and everything in it; for `migrate` and pg_dump
+--     taskapi         the service's login; may become the two roles below, and nothing else
+--     taskapi_user    a user's request: row-level security shows it that user's rows
+--     taskapi_login   a sign-up or login: row-level security shows it the account of one email
 
 DO $$
 BEGIN
@@ -24,11 +24,11 @@ BEGIN
 END;
 $$;
 
--- Dumps and migrations that fill a column need all rows, and must not set updated_at.
+-- Dumps, and migrations that fill a column, need all rows and must not change updated_at.
 ALTER ROLE taskapi_owner BYPASSRLS;
 GRANT SET ON PARAMETER session_replication_role TO taskapi_owner;
 
--- The service itself has no right on the tables: it becomes one of these for each transaction.
+-- The service's login has no rights on the tables: it becomes one of these in each transaction.
 GRANT taskapi_user, taskapi_login TO taskapi;
 
 DO $$
@@ -38,7 +38,7 @@ BEGIN
     EXECUTE format('GRANT CONNECT ON DATABASE %I TO taskapi', current_database());
     REVOKE CREATE ON SCHEMA public FROM public;
 
-    -- For /ready. yoyo makes the table with the first migration.
+    -- For /ready. The first migration creates the table.
     IF to_regclass('_yoyo_migration') IS NOT NULL THEN
         GRANT SELECT ON _yoyo_migration TO taskapi;
     END IF;
