@@ -40,16 +40,8 @@ def provider() -> Iterator[IdentityProvider]:
 
 
 @pytest.fixture(scope="module")
-def idp_service(
-    tmp_path_factory: pytest.TempPathFactory, database_url: str, provider: IdentityProvider
-) -> Iterator[Service]:
-    log = tmp_path_factory.mktemp("idp") / "gunicorn.log"
-    variables = {"JWT_JWKS_URL": provider.url, "LOG_LEVEL": "debug"}
-    service = Service(log, {"DATABASE_URL": database_url, **variables})
-    service.start()
-    yield service
-    service.stop()
-    assert '"exception":' not in service.log.read_text()
+def idp_service(shared_service: MakeService, provider: IdentityProvider) -> Service:
+    return shared_service(JWT_JWKS_URL=provider.url, LOG_LEVEL="debug")
 
 
 @pytest.fixture
@@ -102,7 +94,7 @@ def test_an_address_that_is_taken_is_never_linked(
     idp_client: httpx.Client, provider: IdentityProvider, database: psycopg.Connection
 ) -> None:
     """Who could have any address at the provider would get hold of an account here."""
-    account = Account.sign_up(idp_client)
+    account = Account.insert(idp_client, database)
     task = account.create()
     token = provider.sign("ES256", email=account.email.upper())
     response = call(idp_client, token, "POST", json={"title": "t"})
@@ -126,7 +118,7 @@ def test_first_tasks_at_once_all_succeed(
 def test_a_token_of_our_own_makes_no_user(
     idp_client: httpx.Client, database: psycopg.Connection
 ) -> None:
-    account = Account.sign_up(idp_client)
+    account = Account.insert(idp_client, database)
     assert account.create()
     database.execute("DELETE FROM users WHERE id = %s", [account.id])
     assert_error(account.request("POST", json={"title": "t"}), 401, INVALID)
@@ -209,8 +201,10 @@ def test_it_rejects_a_bad_token(
     assert_error(call(idp_client, make(provider)), 401, detail)
 
 
-def test_what_is_no_token_of_ours_is_no_token_of_the_providers(idp_client: httpx.Client) -> None:
-    account = Account.sign_up(idp_client)
+def test_what_is_no_token_of_ours_is_no_token_of_the_providers(
+    idp_client: httpx.Client, database: psycopg.Connection
+) -> None:
+    account = Account.insert(idp_client, database)
     claims = {"sub": account.id, "exp": int(time.time()) + 3600}
     for make, detail in BAD_TOKENS.values():
         header = f"Bearer {make(claims)}".encode("latin-1")

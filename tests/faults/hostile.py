@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import httpx
 import psycopg
 
-from tests.faults.workers import memory_of
 from tests.support.accounts import LOGIN, PASSWORD, Account, new_email
 from tests.support.service import PATIENCE, Service, wait_until
+from tests.support.workers import memory_of
 
 USERS = 10
 # Seconds that a normal user pauses between two requests.

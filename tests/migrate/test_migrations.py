@@ -224,8 +224,7 @@ def getpwuid(uid):
 pwd.getpwuid = getpwuid
 apply_migrations({empty_database!r})
 """
-    names = dict.fromkeys(("LOGNAME", "USER", "LNAME", "USERNAME"), "")
-    done = run_command("-c", script, **names)
+    done = run_command("-c", script, LOGNAME="", USER="", LNAME="", USERNAME="")
     assert done.returncode == 0, done.stderr
     with psycopg.connect(empty_database) as conn:
         users = conn.execute("SELECT DISTINCT username FROM _yoyo_log").fetchall()
