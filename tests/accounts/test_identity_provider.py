@@ -124,7 +124,9 @@ def test_a_token_of_our_own_makes_no_user(
     assert_error(account.request("POST", json={"title": "t"}), 401, INVALID)
 
 
-def test_a_first_task_may_have_a_key(idp_client: httpx.Client, provider: IdentityProvider) -> None:
+def test_a_first_task_may_have_a_key(
+    idp_client: httpx.Client, provider: IdentityProvider, user: Account
+) -> None:
     request = {"json": {"title": "t"}, "headers": {"Idempotency-Key": uuid.uuid4().hex}}
     token = provider.sign("EdDSA")
     with ThreadPoolExecutor(8) as threads:
@@ -133,7 +135,7 @@ def test_a_first_task_may_have_a_key(idp_client: httpx.Client, provider: Identit
     assert [answer.status_code for answer in answers] == [201] * 8
     assert len({answer.content for answer in answers}) == 1
     assert call(idp_client, token).json() == [answers[0].json()]
-    taken = provider.sign("EdDSA", email=Account.sign_up(idp_client).email)
+    taken = provider.sign("EdDSA", email=user.email)
     response = call(idp_client, taken, "POST", **request)
     assert_error(response, 409, "The token's email belongs to another account")
 
@@ -312,7 +314,10 @@ def test_without_the_provider_known_keys_stay_good(
 
 @pytest.mark.parametrize("failure", ["nobody", "hangs", "status", "no JSON", "no keys", "a list"])
 def test_what_cannot_be_known_is_a_503(
-    own_client: httpx.Client, own_provider: IdentityProvider, failure: str
+    own_client: httpx.Client,
+    own_provider: IdentityProvider,
+    database: psycopg.Connection,
+    failure: str,
 ) -> None:
     """Not a 401, which would tell the client to throw its token away."""
     kid = own_provider.add_key("EdDSA")
@@ -332,7 +337,7 @@ def test_what_cannot_be_known_is_a_503(
     assert own_client.get("/health").status_code == 200
     assert own_provider.fetches <= 1
     # A token of our own asks nobody.
-    assert Account.sign_up(own_client).create()
+    assert Account.insert(own_client, database).create()
 
 
 def test_keys_that_are_known_for_long_are_fetched_again(

@@ -203,7 +203,7 @@ def test_the_pool_is_seen_while_it_is_busy(own_url: str, make_service: MakeServi
     )  # fmt: skip
     service.start()
     with service.client() as client, ThreadPoolExecutor(8) as threads:
-        user = Account.sign_up(client)
+        user = Account.insert(client, own_url)
 
         def pool() -> list[float]:
             metrics = read_metrics(service)
@@ -229,7 +229,7 @@ def test_connections_that_are_lost_are_counted(
     own_service: Service, own_client: httpx.Client, own_url: str
 ) -> None:
     """While idle, and while a statement runs."""
-    user = Account.sign_up(own_client)
+    user = Account.insert(own_client, own_url)
     before = read_metrics(own_service)
     with psycopg.connect(own_url, autocommit=True) as dba:
         cut = (

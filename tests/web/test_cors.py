@@ -49,7 +49,7 @@ def test_a_listed_origin_may_read_every_error(make_service: MakeService, own_url
     service.start()
     origin = {"Origin": APP}
     with service.client() as client, psycopg.connect(own_url, autocommit=True) as dba:
-        user = Account.sign_up(client)
+        user = Account.insert(client, dba)
         wrong = {"email": user.email, "password": "wrong"}
         for _ in range(5):
             refused = client.post("/api/auth/login", json=wrong, headers=origin)
