@@ -14,6 +14,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from tests.support.accounts import Account
 from tests.support.fixtures import MakeDatabase, MakePostgres, MakeService, as_uri
+from tests.support.postgres import UNSYNCED, copy_data, make_data
 from tests.support.roles import MIGRATED, as_service, set_up_roles
 from tests.support.service import Service, migrate
 
@@ -31,7 +32,7 @@ def server_url(folder: Path) -> Iterator[str]:
     if given := os.environ.get("TEST_DATABASE_URL"):
         yield given
         return
-    with EmbeddedPostgres(folder / "postgres", settings={"fsync": "off"}) as postgres:
+    with EmbeddedPostgres(folder / "postgres", settings=UNSYNCED) as postgres:
         yield postgres.url
 
 
@@ -90,14 +91,30 @@ def database(database_url: str) -> Iterator[psycopg.Connection]:
         yield conn
 
 
+@pytest.fixture(scope="session")
+def empty_data(folder: Path) -> Path:
+    """The data of a server as initdb makes them, to be copied."""
+    return make_data(folder / "empty", lambda _: None)
+
+
+@pytest.fixture(scope="session")
+def migrated_data(folder: Path) -> Path:
+    """The data of a server whose database has all migrations applied, to be copied."""
+    return make_data(folder / "migrated", lambda postgres: migrate(postgres.url))
+
+
 @pytest.fixture
-def make_postgres(tmp_path: Path) -> Iterator[MakePostgres]:
-    """Return a function that starts a server of this test's own, for faults."""
+def make_postgres(tmp_path: Path, empty_data: Path) -> Iterator[MakePostgres]:
+    """Return a function that starts a server of this test's own, for faults.
+
+    It starts with a copy of the data, or empty.
+    """
     servers: list[EmbeddedPostgres] = []
 
-    def make(**settings: str) -> EmbeddedPostgres:
+    def make(data: Path = empty_data, /, **settings: str) -> EmbeddedPostgres:
         data_dir = tmp_path / f"postgres{len(servers)}"
-        postgres = EmbeddedPostgres(data_dir, settings={"fsync": "off", **settings})
+        copy_data(data, data_dir)
+        postgres = EmbeddedPostgres(data_dir, settings={**UNSYNCED, **settings})
         servers.append(postgres)
         postgres.start()
         return postgres
@@ -108,11 +125,9 @@ def make_postgres(tmp_path: Path) -> Iterator[MakePostgres]:
 
 
 @pytest.fixture
-def postgres(make_postgres: MakePostgres) -> EmbeddedPostgres:
+def postgres(make_postgres: MakePostgres, migrated_data: Path) -> EmbeddedPostgres:
     """A server of this test's own, with all migrations applied."""
-    postgres = make_postgres()
-    migrate(postgres.url)
-    return postgres
+    return make_postgres(migrated_data)
 
 
 @pytest.fixture
@@ -133,14 +148,34 @@ def make_service(tmp_path: Path) -> Iterator[MakeService]:
 
 
 @pytest.fixture(scope="session")
-def service(database_url: str, folder: Path) -> Iterator[Service]:
-    """The service that all tests share: two workers, nothing special."""
-    service = Service(folder / "gunicorn.log", {"DATABASE_URL": as_service(database_url)})
-    service.start()
-    yield service
-    assert service.stop() == 0
-    log = service.log.read_text()
-    assert '"exception":' not in log, log
+def shared_service(database_url: str, folder: Path) -> Iterator[MakeService]:
+    """Return a function that returns the service with these settings, which runs.
+
+    It is shared by all tests that need these settings, and none of them stops or disturbs it.
+    """
+    services: dict[frozenset[tuple[str, str]], Service] = {}
+
+    def share(**variables: str) -> Service:
+        key = frozenset(variables.items())
+        if key not in services:
+            log = folder / f"gunicorn{len(services)}.log"
+            service = Service(log, {"DATABASE_URL": as_service(database_url), **variables})
+            service.start()
+            services[key] = service
+        return services[key]
+
+    yield share
+    codes = [service.stop() for service in services.values()]
+    assert set(codes) <= {0}
+    for service in services.values():
+        log = service.log.read_text()
+        assert '"exception":' not in log, log
+
+
+@pytest.fixture(scope="session")
+def service(shared_service: MakeService) -> Service:
+    """The service that most tests share: two workers, nothing special."""
+    return shared_service()
 
 
 @pytest.fixture

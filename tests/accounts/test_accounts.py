@@ -125,11 +125,10 @@ def test_wrong_password_and_unknown_address_are_one_answer(client: httpx.Client)
 
 
 def test_wrong_password_and_unknown_address_cost_the_same_time(
-    make_service: MakeService, database_url: str
+    shared_service: MakeService,
 ) -> None:
     """Else the time would tell who has an account: without the hash it is a tenth."""
-    service = make_service(DATABASE_URL=database_url, TRUSTED_PROXIES="1")
-    service.start()
+    service = shared_service(TRUSTED_PROXIES="1")
     wrong, unknown = [], []
     with service.client() as client:
         for number in range(9):

@@ -40,16 +40,8 @@ def provider() -> Iterator[IdentityProvider]:
 
 
 @pytest.fixture(scope="module")
-def idp_service(
-    tmp_path_factory: pytest.TempPathFactory, database_url: str, provider: IdentityProvider
-) -> Iterator[Service]:
-    log = tmp_path_factory.mktemp("idp") / "gunicorn.log"
-    variables = {"JWT_JWKS_URL": provider.url, "LOG_LEVEL": "debug"}
-    service = Service(log, {"DATABASE_URL": database_url, **variables})
-    service.start()
-    yield service
-    service.stop()
-    assert '"exception":' not in service.log.read_text()
+def idp_service(shared_service: MakeService, provider: IdentityProvider) -> Service:
+    return shared_service(JWT_JWKS_URL=provider.url, LOG_LEVEL="debug")
 
 
 @pytest.fixture
@@ -102,7 +94,7 @@ def test_an_address_that_is_taken_is_never_linked(
     idp_client: httpx.Client, provider: IdentityProvider, database: psycopg.Connection
 ) -> None:
     """Who could have any address at the provider would get hold of an account here."""
-    account = Account.sign_up(idp_client)
+    account = Account.insert(idp_client, database)
     task = account.create()
     token = provider.sign("ES256", email=account.email.upper())
     response = call(idp_client, token, "POST", json={"title": "t"})
@@ -126,13 +118,15 @@ def test_first_tasks_at_once_all_succeed(
 def test_a_token_of_our_own_makes_no_user(
     idp_client: httpx.Client, database: psycopg.Connection
 ) -> None:
-    account = Account.sign_up(idp_client)
+    account = Account.insert(idp_client, database)
     assert account.create()
     database.execute("DELETE FROM users WHERE id = %s", [account.id])
     assert_error(account.request("POST", json={"title": "t"}), 401, INVALID)
 
 
-def test_a_first_task_may_have_a_key(idp_client: httpx.Client, provider: IdentityProvider) -> None:
+def test_a_first_task_may_have_a_key(
+    idp_client: httpx.Client, provider: IdentityProvider, user: Account
+) -> None:
     request = {"json": {"title": "t"}, "headers": {"Idempotency-Key": uuid.uuid4().hex}}
     token = provider.sign("EdDSA")
     with ThreadPoolExecutor(8) as threads:
@@ -141,7 +135,7 @@ def test_a_first_task_may_have_a_key(idp_client: httpx.Client, provider: Identit
     assert [answer.status_code for answer in answers] == [201] * 8
     assert len({answer.content for answer in answers}) == 1
     assert call(idp_client, token).json() == [answers[0].json()]
-    taken = provider.sign("EdDSA", email=Account.sign_up(idp_client).email)
+    taken = provider.sign("EdDSA", email=user.email)
     response = call(idp_client, taken, "POST", **request)
     assert_error(response, 409, "The token's email belongs to another account")
 
@@ -209,8 +203,10 @@ def test_it_rejects_a_bad_token(
     assert_error(call(idp_client, make(provider)), 401, detail)
 
 
-def test_what_is_no_token_of_ours_is_no_token_of_the_providers(idp_client: httpx.Client) -> None:
-    account = Account.sign_up(idp_client)
+def test_what_is_no_token_of_ours_is_no_token_of_the_providers(
+    idp_client: httpx.Client, database: psycopg.Connection
+) -> None:
+    account = Account.insert(idp_client, database)
     claims = {"sub": account.id, "exp": int(time.time()) + 3600}
     for make, detail in BAD_TOKENS.values():
         header = f"Bearer {make(claims)}".encode("latin-1")
@@ -318,7 +314,10 @@ def test_without_the_provider_known_keys_stay_good(
 
 @pytest.mark.parametrize("failure", ["nobody", "hangs", "status", "no JSON", "no keys", "a list"])
 def test_what_cannot_be_known_is_a_503(
-    own_client: httpx.Client, own_provider: IdentityProvider, failure: str
+    own_client: httpx.Client,
+    own_provider: IdentityProvider,
+    database: psycopg.Connection,
+    failure: str,
 ) -> None:
     """Not a 401, which would tell the client to throw its token away."""
     kid = own_provider.add_key("EdDSA")
@@ -338,7 +337,7 @@ def test_what_cannot_be_known_is_a_503(
     assert own_client.get("/health").status_code == 200
     assert own_provider.fetches <= 1
     # A token of our own asks nobody.
-    assert Account.sign_up(own_client).create()
+    assert Account.insert(own_client, database).create()
 
 
 def test_keys_that_are_known_for_long_are_fetched_again(

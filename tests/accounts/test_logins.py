@@ -33,14 +33,10 @@ ADDRESSES = (f"198.51.{block}.{host}" for block in range(256) for host in range(
 BLOCKS = (f"2001:db8:{number:x}" for number in range(0x1000, 0x10000))
 
 
-@pytest.fixture(scope="module")
-def proxied(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterator[Service]:
+@pytest.fixture
+def proxied(shared_service: MakeService) -> Service:
     """A service that takes this test for the one proxy in front of it."""
-    log = tmp_path_factory.mktemp("proxied") / "gunicorn.log"
-    service = Service(log, {"DATABASE_URL": database_url, "TRUSTED_PROXIES": "1"})
-    service.start()
-    yield service
-    service.stop()
+    return shared_service(TRUSTED_PROXIES="1")
 
 
 class Guesser:
@@ -328,10 +324,9 @@ def test_without_a_proxy_the_header_says_nothing(
 
 
 def test_two_proxies_are_counted_from_the_end(
-    make_service: MakeService, database_url: str, database: psycopg.Connection
+    shared_service: MakeService, database: psycopg.Connection
 ) -> None:
-    service = make_service(DATABASE_URL=database_url, TRUSTED_PROXIES="2")
-    service.start()
+    service = shared_service(TRUSTED_PROXIES="2")
     forwarded = "192.0.2.1, 203.0.113.9, 10.0.0.1"
     assert client_keys(database, service, forwarded) == {"203.0.113.9"}
     # Too few are not what two proxies would have sent.

@@ -151,17 +151,13 @@ def test_the_kid_is_the_secrets_and_gives_nothing_away(user: Account) -> None:
 
 
 @pytest.mark.parametrize("case", ["iss", "aud"])
-def test_issuer_and_audience_are_ours_and_required(
-    make_service: MakeService, database_url: str, case: str
-) -> None:
-    variable = {"iss": "JWT_ISSUER", "aud": "JWT_AUDIENCE"}[case]
-    service = make_service(DATABASE_URL=database_url, **{variable: "https://tasks.example"})
-    service.start()
-    with service.client() as client:
+def test_issuer_and_audience_are_ours_and_required(shared_service: MakeService, case: str) -> None:
+    ours = "https://tasks.example"
+    with shared_service(JWT_ISSUER=ours, JWT_AUDIENCE=ours).client() as client:
         account = Account.sign_up(client)
         assert account.create()
         claims = jwt.decode(account.token, options={"verify_signature": False})
-        assert claims[case] == "https://tasks.example"
+        assert claims[case] == ours
         for bad in (without(claims, case), claims | {case: "another"}, claims | {case: ""}):
             headers = {"Authorization": f"Bearer {forge(HS256, bad)}"}
             assert_error(client.get(account.tasks, headers=headers), 401, INVALID)

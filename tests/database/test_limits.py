@@ -35,9 +35,9 @@ def service(postgres: EmbeddedPostgres, make_service: MakeService) -> Service:
 
 
 @pytest.fixture
-def user(service: Service) -> Iterator[Account]:
+def user(service: Service, postgres: EmbeddedPostgres) -> Iterator[Account]:
     with service.client() as client:
-        yield Account.sign_up(client)
+        yield Account.insert(client, postgres.url)
 
 
 @contextmanager

@@ -56,14 +56,23 @@ def test_the_plan_is_the_one_we_want(
     assert faults(name, plan) == [], plan
 
 
+@pytest.fixture(scope="module")
+def contents(conn: psycopg.Connection[Any]) -> object:
+    return read_contents(conn)
+
+
+def read_contents(conn: psycopg.Connection[Any]) -> object:
+    return conn.execute("SELECT count(*), sum(hashtext(tasks::text)) FROM tasks").fetchone()
+
+
 @pytest.mark.parametrize("name", sorted(STATEMENTS))
-def test_what_make_explain_prints(conn: psycopg.Connection[Any], users: Users, name: str) -> None:
+def test_what_make_explain_prints(
+    conn: psycopg.Connection[Any], users: Users, contents: object, name: str
+) -> None:
     """Each statement is run for it, a write too, and leaves nothing behind."""
-    before = conn.execute("SELECT count(*), sum(hashtext(tasks::text)) FROM tasks").fetchall()
     lines = explain(conn, name, users["few"], "ANALYZE, BUFFERS", "auto")
     assert lines[-1].startswith("Execution Time: ")
-    after = conn.execute("SELECT count(*), sum(hashtext(tasks::text)) FROM tasks").fetchall()
-    assert after == before
+    assert read_contents(conn) == contents
 
 
 def test_a_plan_without_its_index_is_found_out(conn: psycopg.Connection[Any], users: Users) -> None:

@@ -17,35 +17,47 @@ from taskapi.migrate.run import apply_migrations, rollback_migrations
 from tests.support.accounts import Account
 from tests.support.fixtures import MakePostgres, MakeService, as_uri
 from tests.support.migration_tools import add_recipes, copy_released, dump_schema, run_program
+from tests.support.postgres import UNSYNCED, copy_data, make_data
 from tests.support.service import ROOT, migrate
 
 ROLES = str(ROOT / "deploy" / "roles.sql")
 
 
 @pytest.fixture(scope="module")
-def shared_urls(folder: Path) -> Iterator[dict[str, str]]:
+def data(folder: Path) -> Path:
+    """The data of a server that is set up as roles.sql says, to be copied."""
+    return make_data(folder / "roles", set_up)
+
+
+@pytest.fixture(scope="module")
+def shared_urls(folder: Path, data: Path) -> Iterator[dict[str, str]]:
     """For tests that change nothing: what they try is refused."""
-    with EmbeddedPostgres(folder / "roles", settings={"fsync": "off"}) as postgres:
-        yield set_up(postgres)
+    copy_data(data, folder / "shared-roles")
+    with EmbeddedPostgres(folder / "shared-roles", settings=UNSYNCED) as postgres:
+        yield urls_of(postgres)
 
 
 @pytest.fixture
-def urls(make_postgres: MakePostgres) -> dict[str, str]:
+def urls(make_postgres: MakePostgres, data: Path) -> dict[str, str]:
     """A server of the test's own."""
-    return set_up(make_postgres())
+    return urls_of(make_postgres(data))
 
 
-def set_up(postgres: EmbeddedPostgres) -> dict[str, str]:
-    """Do as roles.sql says, and return the database's URI for each role."""
+def urls_of(postgres: EmbeddedPostgres) -> dict[str, str]:
+    """Return the database's URI for each role."""
     params = conninfo_to_dict(postgres.url)
-    with psycopg.connect(as_uri(**params), autocommit=True) as conn:
-        conn.execute("CREATE DATABASE taskapi ENCODING UTF8 TEMPLATE template0")
     names = ("postgres", "taskapi_owner", "taskapi")
-    urls = {name: as_uri(**{**params, "dbname": "taskapi", "user": name}) for name in names}
+    return {name: as_uri(**{**params, "dbname": "taskapi", "user": name}) for name in names}
+
+
+def set_up(postgres: EmbeddedPostgres) -> None:
+    """Do as roles.sql says."""
+    with psycopg.connect(postgres.url, autocommit=True) as conn:
+        conn.execute("CREATE DATABASE taskapi ENCODING UTF8 TEMPLATE template0")
+    urls = urls_of(postgres)
     run_roles(urls)
     migrate(urls["taskapi_owner"])
     run_roles(urls)
-    return urls
 
 
 def run_roles(urls: dict[str, str]) -> None:

@@ -542,7 +542,7 @@ def test_a_role_that_is_not_granted_is_a_503_until_it_is(
     with psycopg.connect(server.url, autocommit=True) as dba:
         dba.execute("CREATE ROLE service LOGIN CREATEROLE")
         dba.execute("CREATE DATABASE tasks OWNER service")
-        migrate(log_in(server, "service"))
+        apply_migrations(log_in(server, "service"))
         service = make_service(DATABASE_URL=log_in(server, "service"), **ONE_CONNECTION)
         service.start()
         with service.client() as client:
@@ -629,7 +629,7 @@ def test_a_dump_without_the_right_to_see_all_fails_and_leaves_nothing_out(
     with psycopg.connect(server.url, autocommit=True) as dba:
         dba.execute("CREATE ROLE owner LOGIN CREATEROLE")
         dba.execute("CREATE DATABASE tasks OWNER owner")
-    migrate(log_in(server, "owner"))
+    apply_migrations(log_in(server, "owner"))
     with psycopg.connect(log_in(server, "owner"), autocommit=True) as conn:
         conn.execute("SET row_security = off")
         with pytest.raises(errors.InsufficientPrivilege, match="would be affected"):
@@ -642,7 +642,7 @@ def test_the_way_back_keeps_the_users_of_an_identity_provider(server: EmbeddedPo
         dba.execute("CREATE ROLE owner LOGIN CREATEROLE")
         dba.execute("CREATE DATABASE tasks OWNER owner")
     url = log_in(server, "owner")
-    migrate(url)
+    apply_migrations(url)
     with psycopg.connect(log_in(server, "postgres"), autocommit=True) as dba:
         dba.execute("INSERT INTO users (email) VALUES ('ann@idp.example')")
         while "0004.guard-logins" not in rollback_migrations(url):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import httpx
 
 from taskapi.database.statements import released_migrations
+from taskapi.migrate.run import apply_migrations, rollback_migrations
 from tests.support.checks import assert_error
 from tests.support.fixtures import MakeService
-from tests.support.service import free_port, migrate, run_command, wait_until
+from tests.support.service import free_port, wait_until
 
 
 def test_health_tells_that_the_process_lives(client: httpx.Client) -> None:
@@ -38,10 +39,9 @@ def test_it_is_ready_when_every_migration_is_applied(
     service.start(ready=False)
     with service.client() as client:
         assert_error(client.get("/ready"), 503, "The database lacks migrations")
-        migrate(empty_database)
+        apply_migrations(empty_database)
         assert client.get("/ready").status_code == 200
         last = released_migrations()[-1]
-        command = ("-m", "taskapi", "migrate", "rollback", "--yes")
-        assert run_command(*command, DATABASE_URL=empty_database).returncode == 0
+        assert rollback_migrations(empty_database) == [last]
         assert_error(client.get("/ready"), 503, "The database lacks migrations")
     wait_until("the log to name it", lambda: last in service.log.read_text())

@@ -15,7 +15,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from taskapi.version import VERSION
-from tests.support.accounts import Account
+from tests.support.accounts import Account, log_in, new_email
 from tests.support.fixtures import MakeService
 from tests.support.metrics import get_metrics, read_metrics
 from tests.support.service import Service, wait_until
@@ -141,12 +141,9 @@ def test_the_counts_are_exact_over_all_workers(own_service: Service) -> None:
     assert not folder.exists()
 
 
-def test_each_task_operation_is_one_round_trip(
-    own_service: Service, own_client: httpx.Client
-) -> None:
-    user = Account.sign_up(own_client)
+def test_each_task_operation_is_one_round_trip(service: Service, user: Account) -> None:
     task = user.create()
-    before = read_metrics(own_service)
+    before = read_metrics(service)
     path = f"/{task['id']}"
     requests = [
         user.request("GET"),
@@ -159,33 +156,43 @@ def test_each_task_operation_is_one_round_trip(
         user.request("DELETE", path),
         user.request("DELETE", path),
     ]
-    after = read_metrics(own_service)
-    trips = ("taskapi_db_round_trips_total",)
-    assert after[trips] - before[trips] == len(requests)
-    assert after["taskapi_requests_total", "DELETE", TASK, "204"] == 1
-    assert after["taskapi_requests_total", "DELETE", TASK, "404"] == 1
+    after = read_metrics(service)
+
+    def growth(*key: str) -> float:
+        return after[key] - before.get(key, 0)
+
+    assert growth("taskapi_db_round_trips_total") == len(requests)
+    assert growth("taskapi_requests_total", "DELETE", TASK, "204") == 1
+    assert growth("taskapi_requests_total", "DELETE", TASK, "404") == 1
 
 
-def test_nobody_can_make_up_time_series(own_service: Service, own_client: httpx.Client) -> None:
-    user = Account.sign_up(own_client)
-    own_client.get("/x")
-    own_client.request("BREW", "/health")
+def test_nobody_can_make_up_time_series(
+    service: Service, client: httpx.Client, user: Account
+) -> None:
+    client.get("/x")
+    client.request("BREW", "/health")
     user.request("GET", "/x")
-    before = set(read_metrics(own_service))
+    before = set(read_metrics(service))
     for number in range(50):
-        assert own_client.get(f"/x{number}?y={number}").status_code == 404
-        assert own_client.request(f"BREW{number}", "/health").status_code == 405
+        assert client.get(f"/x{number}?y={number}").status_code == 404
+        assert client.request(f"BREW{number}", "/health").status_code == 405
         assert user.request("GET", f"/{number}").status_code == 422
-    assert set(read_metrics(own_service)) == before
+    assert set(read_metrics(service)) == before
 
 
-def test_failed_logins_are_counted(own_service: Service, own_client: httpx.Client) -> None:
-    user = Account.sign_up(own_client)
-    for password, address in (("wrong", user.email), ("wrong", "nobody@example.com")):
-        credentials = {"email": address, "password": password}
-        assert own_client.post("/api/auth/login", json=credentials).status_code == 401
-    assert user.request("GET", headers={"Authorization": "Bearer x"}).status_code == 401
-    assert read_metrics(own_service)["taskapi_login_failures_total",] == 2
+def test_failed_logins_are_counted(
+    shared_service: MakeService, database: psycopg.Connection
+) -> None:
+    service = shared_service(TRUSTED_PROXIES="1")
+    failures = ("taskapi_login_failures_total",)
+    with service.client() as client:
+        client.headers["X-Forwarded-For"] = "203.0.113.77"
+        user = Account.insert(client, database)
+        before = read_metrics(service)[failures]
+        for email in (user.email, new_email()):
+            assert log_in(client, email, "wrong").status_code == 401
+        assert user.request("GET", headers={"Authorization": "Bearer x"}).status_code == 401
+    assert read_metrics(service)[failures] - before == 2
 
 
 def test_the_pool_is_seen_while_it_is_busy(own_url: str, make_service: MakeService) -> None:
@@ -196,7 +203,7 @@ def test_the_pool_is_seen_while_it_is_busy(own_url: str, make_service: MakeServi
     )  # fmt: skip
     service.start()
     with service.client() as client, ThreadPoolExecutor(8) as threads:
-        user = Account.sign_up(client)
+        user = Account.insert(client, own_url)
 
         def pool() -> list[float]:
             metrics = read_metrics(service)
@@ -222,7 +229,7 @@ def test_connections_that_are_lost_are_counted(
     own_service: Service, own_client: httpx.Client, own_url: str
 ) -> None:
     """While idle, and while a statement runs."""
-    user = Account.sign_up(own_client)
+    user = Account.insert(own_client, own_url)
     before = read_metrics(own_service)
     with psycopg.connect(own_url, autocommit=True) as dba:
         cut = (

@@ -39,7 +39,7 @@ def test_workers_connections_and_log_are_as_set(make_service: MakeService, own_u
             " WHERE application_name = 'taskapi' AND datname = current_database()"
         )
         wait_until("12 connections", lambda: len(dba.execute(query).fetchall()) == 12)
-        Account.sign_up(client).create()
+        Account.insert(client, dba).create()
         assert len(dba.execute(query).fetchall()) == 12
     assert service.log.read_text() == ""
     service.stop()
@@ -85,7 +85,7 @@ def test_each_session_is_in_utc_and_has_its_name_and_limit(
     service = make_service(DATABASE_URL=own_url)
     service.start()
     with service.client() as client:
-        user = Account.sign_up(client)
+        user = Account.insert(client, own_url)
         task = user.create()
         assert user.request("GET", f"/{task['id']}").json() == task
         with psycopg.connect(own_url, options="-c TimeZone=UTC -c DateStyle=ISO") as dba:

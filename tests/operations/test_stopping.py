@@ -54,7 +54,7 @@ def test_who_comes_later_is_refused(make_service: MakeService, database_url: str
     service = make_service(DATABASE_URL=database_url, DB_STATEMENT_TIMEOUT="60")
     service.start()
     with service.client() as client, ThreadPoolExecutor(1) as thread:
-        user = Account.sign_up(client)
+        user = Account.insert(client, database_url)
         task = user.create()
         with psycopg.connect(database_url) as blocker:
             blocker.execute("SELECT 1 FROM tasks WHERE id = %s FOR UPDATE", [task["id"]])

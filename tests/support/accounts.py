@@ -59,8 +59,14 @@ class Account:
         return cls(client, login.json()["user_id"], email, login.json()["token"])
 
     @classmethod
-    def insert(cls, client: httpx.Client, database: psycopg.Connection[Any]) -> Self:
-        """Create a user in the database, with a token of the tests' secret: no hash is computed."""
+    def insert(cls, client: httpx.Client, database: psycopg.Connection[Any] | str) -> Self:
+        """Create a user in the database, by a connection or a URL: no hash is computed.
+
+        The token is signed with the tests' secret.
+        """
+        if isinstance(database, str):
+            with psycopg.connect(database) as conn:
+                return cls.insert(client, conn)
         email = new_email()
         row = database.execute(
             "INSERT INTO users (email, password_hash) VALUES (%s, %s) RETURNING id::text",

@@ -64,7 +64,7 @@ ONE_CONNECTION = {
 def assert_users_are_kept_apart(service: Service, dba: psycopg.Connection) -> None:
     """Let a user do all that a careless service allows, and see another's tasks untouched."""
     with service.client() as client:
-        ann, bob = Account.sign_up(client), Account.sign_up(client)
+        ann, bob = Account.insert(client, dba), Account.insert(client, dba)
         anns = [ann.create(f"ann's {n}", description=ann.id) for n in range(3)][::-1]
         bobs = [bob.create(f"bob's {n}", description=bob.id) for n in range(3)][::-1]
 

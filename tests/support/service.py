@@ -20,6 +20,8 @@ ROOT = Path(__file__).parents[2]
 SECRET = "a secret of the tests with more than 32 bytes"
 # Generous, for a machine that is busy: nothing is measured by it.
 PATIENCE = 60.0
+# For a service whose statements wait for a test, several of one user's at a time.
+PATIENT = {"DB_STATEMENT_TIMEOUT": "60", "DB_POOL_USER_MAX": "8"}
 # No test speaks TLS to the service. Each client would read all authorities' certificates: 30 ms.
 NO_AUTHORITIES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 

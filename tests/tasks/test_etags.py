@@ -15,7 +15,7 @@ import pytest
 from tests.support.accounts import Account
 from tests.support.checks import assert_error, assert_task
 from tests.support.fixtures import MakeService
-from tests.support.service import Service, wait_until
+from tests.support.service import PATIENT, Service, wait_until
 
 STRONG = re.compile(r'"[\x21\x23-\x7e]+"')
 CHANGED = "The task has changed since"
@@ -206,17 +206,16 @@ def test_of_twenty_at_once_with_the_same_tag_one_succeeds(
 
 
 def test_a_write_that_waited_goes_by_what_it_then_finds(
-    make_service: MakeService, database_url: str, database: psycopg.Connection
+    shared_service: MakeService, database_url: str, database: psycopg.Connection
 ) -> None:
     """412 if the task was changed meanwhile, 404 if it was deleted."""
-    service = make_service(DATABASE_URL=database_url, DB_STATEMENT_TIMEOUT="60")
-    service.start()
+    service = shared_service(**PATIENT)
     waiting = (
         "SELECT 1 FROM pg_stat_activity WHERE application_name = 'taskapi'"
         " AND wait_event_type = 'Lock' AND datname = current_database()"
     )
     with service.client() as client, ThreadPoolExecutor(1) as thread:
-        user = Account.sign_up(client)
+        user = Account.insert(client, database)
         for method, below, body in WRITES:
             for statement, status in (
                 ("UPDATE tasks SET completed = completed WHERE id = %s", 412),

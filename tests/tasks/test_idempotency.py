@@ -17,7 +17,14 @@ from embedded_postgres import EmbeddedPostgres
 from tests.support.accounts import Account
 from tests.support.checks import assert_error, assert_faults, assert_task
 from tests.support.fixtures import MakeService
-from tests.support.service import PATIENCE, SECRET, Service, run_command, wait_until
+from tests.support.service import (
+    PATIENCE,
+    PATIENT,
+    SECRET,
+    Service,
+    run_command,
+    wait_until,
+)
 
 KEY_FAULT = ["header", "idempotency-key"]
 FIRSTS_HEADERS = ("Content-Type", "Content-Length", "ETag", "Location")
@@ -199,13 +206,12 @@ def waiting_for(database: psycopg.Connection, event_type: str, count: int) -> Ca
 
 
 def test_the_second_waits_for_the_first(
-    make_service: MakeService, database_url: str, database: psycopg.Connection
+    shared_service: MakeService, database_url: str, database: psycopg.Connection
 ) -> None:
     """And makes the task itself if the first one fails."""
-    service = make_service(DATABASE_URL=database_url, DB_STATEMENT_TIMEOUT="60")
-    service.start()
+    service = shared_service(**PATIENT)
     with service.client() as client, ThreadPoolExecutor(4) as threads:
-        user = Account.sign_up(client)
+        user = Account.insert(client, database)
         key = new_key()
         lock = "SELECT id FROM users WHERE id = %s FOR UPDATE"
         with psycopg.connect(database_url) as blocker:

@@ -355,7 +355,7 @@ def test_what_stays_appears_exactly_once_and_in_order(
     sort: str,
 ) -> None:
     """Tasks are made, deleted and changed between the pages, some in the same microsecond."""
-    user = Account.sign_up(client)
+    user = Account.insert(client, database)
     query, wanted = filter
     made: list[dict[str, Any]] = []
     for title, completed, microseconds in tasks:

@@ -11,7 +11,6 @@ import pytest
 
 from tests.support.accounts import Account
 from tests.support.fixtures import MakeService
-from tests.support.service import Service
 
 APP = "https://app.example.com"
 JSON = {"Content-Type": "application/json"}
@@ -20,21 +19,10 @@ LOCAL = "http://localhost:3000"
 IPV6 = "http://[::1]:3000"
 
 
-@pytest.fixture(scope="module")
-def cors_service(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterator[Service]:
-    log = tmp_path_factory.mktemp("cors") / "gunicorn.log"
-    service = Service(
-        log, {"DATABASE_URL": database_url, "CORS_ORIGINS": f" {APP}, {LOCAL},{IPV6}"}
-    )
-    service.start()
-    yield service
-    service.stop()
-
-
 @pytest.fixture
-def cors_user(cors_service: Service) -> Iterator[Account]:
-    with cors_service.client() as client:
-        yield Account.sign_up(client)
+def cors_user(shared_service: MakeService, database: psycopg.Connection) -> Iterator[Account]:
+    with shared_service(CORS_ORIGINS=f" {APP}, {LOCAL},{IPV6}").client() as client:
+        yield Account.insert(client, database)
 
 
 def cors_headers(response: httpx.Response) -> set[str]:
@@ -61,7 +49,7 @@ def test_a_listed_origin_may_read_every_error(make_service: MakeService, own_url
     service.start()
     origin = {"Origin": APP}
     with service.client() as client, psycopg.connect(own_url, autocommit=True) as dba:
-        user = Account.sign_up(client)
+        user = Account.insert(client, dba)
         wrong = {"email": user.email, "password": "wrong"}
         for _ in range(5):
             refused = client.post("/api/auth/login", json=wrong, headers=origin)

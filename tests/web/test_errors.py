@@ -104,7 +104,7 @@ def test_a_defect_is_logged_and_tells_the_client_nothing(
     service = make_service(DATABASE_URL=own_url)
     service.start()
     with service.client() as client:
-        user = Account.sign_up(client)
+        user = Account.insert(client, own_url)
         with psycopg.connect(own_url, autocommit=True) as conn:
             conn.execute("ALTER TABLE tasks RENAME COLUMN title TO name")
         response = user.request("GET", headers={"X-Request-ID": "a-defect"})
@@ -124,7 +124,7 @@ def test_an_integrity_error_that_nobody_expects_is_a_defect(
     service = make_service(DATABASE_URL=own_url)
     service.start()
     with service.client() as client, psycopg.connect(own_url, autocommit=True) as conn:
-        user = Account.sign_up(client)
+        user = Account.insert(client, conn)
         conn.execute("CREATE UNIQUE INDEX surprise ON users ((true))")
         credentials = {"email": "new@example.com", "password": PASSWORD}
         assert_error(client.post("/api/auth/signup", json=credentials), 500)
