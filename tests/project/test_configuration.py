@@ -55,6 +55,7 @@ def test_the_example_has_every_variable_and_default() -> None:
     example = re.findall(r"^([A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE)
     code = read_code()
     assert len(code) > 20
+    assert len(ROWS) == len(TABLE)
     assert [name for name, _ in example] == list(TABLE)
     assert {name: value for name, value in example if name not in REQUIRED} == {
         name: value for name, value in code.items() if name not in REQUIRED
