@@ -18,7 +18,7 @@ PYTEST := $(PY) -m pytest
 PARALLEL := --numprocesses 2 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check test-all test-external test-failed test-browser test-clients fuzz faults \
+.PHONY: help run test check test-all test-external test-failed test-browser test-clients fuzz faults hostile \
 	bench bench-long bench-hot-path bench-isolation bench-pages bench-logging \
 	lint lint-types lint-migrations explain database-docs lock audit migrate clean
 
@@ -58,6 +58,10 @@ fuzz: $(INSTALLED) ## send 10,000 requests that the OpenAPI document allows or f
 
 faults: $(INSTALLED) ## cause faults for half an hour, and renew the table in docs/faults.md
 	@FAULTS=long $(PYTEST) tests/faults tests/faults/external
+
+hostile: $(INSTALLED) ## measure what ten normal users notice of one that misbehaves
+	@FAULTS=long $(PYTEST) -p no:randomly tests/faults/test_hostile.py \
+		tests/faults/external/test_hostile_behind_nginx.py $(ARGS)
 
 # ARGS selects a part, which is saved only with --save: bench/compare.py --help
 bench: $(INSTALLED) $(BENCH_INSTALLED) ## compare with other stacks for half an hour; renew docs/performance.md

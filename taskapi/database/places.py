@@ -14,11 +14,13 @@ PATIENCE = 0.5
 # Seconds that a worker's last thread waits for another one to finish with the database. Longer than
 # a busy database takes to finish one of several statements; in an outage it is spent once.
 STALL = 0.5
-# Seconds of recent use, with a half-life of one second. A user with more does not wait for a place
-# but is refused at once, because waiting would take a thread from others.
-HEAVY_USE = 0.5
-# Users that are remembered before those without recent use are forgotten.
-MAX_IDLE_USERS = 1000
+# Seconds. A user whose latest statements took longer does not wait for a place, but is refused at
+# once, because waiting would take a thread from others.
+LONG = 0.1
+# How much the latest statement counts in the average, and for how many seconds the average counts.
+WEIGHT, MEMORY = 0.3, 10.0
+# How many users are remembered at least, before those without recent statements are forgotten.
+REMEMBERED = 1000
 
 
 class _Share:
@@ -26,16 +28,22 @@ class _Share:
 
     def __init__(self) -> None:
         self.places = 0
-        self._seconds = 0.0
+        self._average = 0.0
         self._at = time.monotonic()
 
-    def recent_use(self) -> float:
-        """Return the seconds used lately, each halved for every second since."""
-        return float(self._seconds * 0.5 ** (time.monotonic() - self._at))
+    @property
+    def is_recent(self) -> bool:
+        """Whether the user has a statement under way, or had one lately."""
+        return self.places > 0 or time.monotonic() - self._at < MEMORY
+
+    @property
+    def is_long(self) -> bool:
+        """Whether the user's latest statements took long."""
+        return self.is_recent and self._average > LONG
 
     def add(self, seconds: float) -> None:
-        """Count the seconds that a statement took."""
-        self._seconds = self.recent_use() + seconds
+        """Note how long a statement took."""
+        self._average += WEIGHT * (seconds - self._average)
         self._at = time.monotonic()
 
 
@@ -53,6 +61,7 @@ class Places:
         # Threads that have a place, or wait for another request of their user.
         self._inside = 0
         self._users: dict[str, _Share] = {}
+        self._remembered = REMEMBERED
         self._is_stuck = False
 
     @contextmanager
@@ -91,16 +100,13 @@ class Places:
     def _wait_for_share(self, user: str, share: _Share) -> None:
         if not user or share.places < self._share:
             return
-        patience = PATIENCE if share.recent_use() < HEAVY_USE else 0
+        patience = 0 if share.is_long else PATIENCE
         if not self._changed.wait_for(lambda: share.places < self._share, patience):
             raise TooManyRequests
 
     def _leave(self) -> None:
         self._inside -= 1
         self._changed.notify_all()
-        if len(self._users) > MAX_IDLE_USERS:
-            self._users = {
-                user: share
-                for user, share in self._users.items()
-                if share.places or share.recent_use() > 0.01
-            }
+        if len(self._users) > self._remembered:
+            self._users = {user: share for user, share in self._users.items() if share.is_recent}
+            self._remembered = max(REMEMBERED, 2 * len(self._users))

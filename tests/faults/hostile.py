@@ -7,7 +7,7 @@ import socket
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, NamedTuple
@@ -15,14 +15,18 @@ from typing import Any, NamedTuple
 import httpx
 import psycopg
 
-from tests.support.accounts import LOGIN, PASSWORD, Account, new_email
-from tests.support.service import PATIENCE, Service, wait_until
+from tests.faults.report import HOSTILE, RESULTS, Result
+from tests.support.accounts import LOGIN, PASSWORD, Account, log_in, new_email, sign_up
+from tests.support.service import Service, wait_until
+from tests.support.sockets import connect
 from tests.support.workers import memory_of
 
 USERS = 10
 # Seconds that a normal user pauses between two requests.
 PAUSE = 0.05
+# Threads of the abuser, and its address.
 ABUSERS = 16
+ABUSER = "127.0.2.1"
 HEAD = b"GET /health HTTP/1.1\r\nHost: localhost\r\n"
 BODY = b"POST /api/auth/login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
@@ -44,14 +48,32 @@ class Noticed(NamedTuple):
     memory: tuple[float, float]
 
 
-class Crowd:
-    """Normal users: each lists, creates, reads, toggles, deletes, and logs in now and then."""
+class Door(NamedTuple):
+    """The way to the service: HTTP from an address of this machine, and bare connections."""
 
-    def __init__(self, service: Service, database: psycopg.Connection[Any]) -> None:
+    client: Callable[[str], httpx.Client]
+    connect: Callable[[], socket.socket]
+
+
+def directly(service: Service) -> Door:
+    """Return the way to a gunicorn, as a trusted proxy."""
+
+    def client(address: str) -> httpx.Client:
+        client = service.client()
+        client.headers["X-Forwarded-For"] = address
+        return client
+
+    return Door(client, lambda: connect(service))
+
+
+class Crowd:
+    """Normal users: each creates, lists, reads and deletes, and logs in now and then."""
+
+    def __init__(self, door: Door, database: psycopg.Connection[Any]) -> None:
         self.samples: list[Sample] = []
-        self._service = service
+        self._door = door
         self._ended = threading.Event()
-        with service.client() as client:
+        with door.client("127.0.0.1") as client:
             self._users = [Account.insert(client, database) for _ in range(USERS)]
 
     @contextmanager
@@ -71,10 +93,8 @@ class Crowd:
         return [sample for sample in list(self.samples) if sample.at - sample.seconds >= began]
 
     def _work(self, account: Account, number: int) -> None:
-        address = {"X-Forwarded-For": f"198.51.100.{number + 1}"}
-        with self._service.client() as client:
+        with self._door.client(f"127.0.1.{number + 1}") as client:
             user = Account(client, account.id, account.email, account.token)
-            user.headers |= address
             credentials = {"email": user.email, "password": PASSWORD}
             for turn in itertools.count():
                 if self._ended.is_set():
@@ -86,7 +106,7 @@ class Crowd:
                     self._note(lambda path=path: user.request("GET", path))  # type: ignore[misc]
                     self._note(lambda path=path: user.request("DELETE", path))  # type: ignore[misc]
                 if turn % 10 == 0:
-                    self._note(lambda: client.post(LOGIN, json=credentials, headers=address))
+                    self._note(lambda: client.post(LOGIN, json=credentials))
 
     def _note(self, send: Callable[[], httpx.Response]) -> httpx.Response | None:
         began = time.monotonic()
@@ -103,8 +123,8 @@ class Crowd:
 class Abuse:
     """Requests that are sent as fast as they are answered, until the end of the block."""
 
-    def __init__(self, service: Service, database: psycopg.Connection[Any]) -> None:
-        self.service = service
+    def __init__(self, door: Door, database: psycopg.Connection[Any]) -> None:
+        self.door = door
         self.database = database
         self._stack = ExitStack()
         self._ended = threading.Event()
@@ -123,7 +143,7 @@ class Abuse:
         """Send requests from many threads at once."""
 
         def run() -> None:
-            with self.service.client() as client:
+            with self.door.client(ABUSER) as client:
                 while not self._ended.is_set():
                     with suppress(httpx.TransportError):
                         send(client)
@@ -136,14 +156,13 @@ class Abuse:
     def hold(self, count: int, data: bytes) -> None:
         """Keep connections open that have sent some bytes."""
         for _ in range(count):
-            connection = socket.create_connection(("127.0.0.1", self.service.port), PATIENCE)
-            self._stack.enter_context(connection)
             with suppress(OSError):
+                connection = self._stack.enter_context(self.door.connect())
                 connection.sendall(data)
 
     def user_with_tasks(self, count: int, description: str) -> Account:
         """Return a user of the abuser's, with tasks."""
-        with self.service.client() as client:
+        with self.door.client(ABUSER) as client:
             user = Account.insert(client, self.database)
         self.database.execute(
             "INSERT INTO tasks (user_id, title, description)"
@@ -168,7 +187,7 @@ def list_large_tasks(abuse: Abuse) -> None:
 def write_one_task(abuse: Abuse) -> None:
     """Changes of one task, which wait for each other."""
     user = abuse.user_with_tasks(1, "")
-    with abuse.service.client() as client:
+    with abuse.door.client(ABUSER) as client:
         [task] = client.get(user.tasks, headers=user.headers).json()
     path, body = f"{user.tasks}/{task['id']}", {"title": "again"}
     abuse.repeat(lambda client: client.put(path, json=body, headers=user.headers))
@@ -176,12 +195,23 @@ def write_one_task(abuse: Abuse) -> None:
 
 def fail_logins(abuse: Abuse) -> None:
     """Logins with wrong passwords, from one address."""
-    address = {"X-Forwarded-For": "203.0.113.1"}
-    abuse.repeat(
-        lambda client: client.post(
-            LOGIN, json={"email": new_email(), "password": "wrong"}, headers=address
-        )
-    )
+    abuse.repeat(lambda client: log_in(client, new_email(), "wrong"))
+
+
+def sign_up_often(abuse: Abuse) -> None:
+    """Sign-ups."""
+    abuse.repeat(lambda client: sign_up(client, new_email()))
+
+
+def send_nonsense(abuse: Abuse) -> None:
+    """Requests that are not HTTP."""
+
+    def send(_: httpx.Client) -> None:
+        with suppress(OSError), abuse.door.connect() as connection:
+            connection.sendall(b"nonsense\r\n\r\n")
+            connection.recv(100)
+
+    abuse.repeat(send)
 
 
 def hold_half_heads(abuse: Abuse) -> None:
@@ -207,6 +237,8 @@ KINDS = [
     list_large_tasks,
     write_one_task,
     fail_logins,
+    sign_up_often,
+    send_nonsense,
     hold_half_heads,
     hold_half_bodies,
     read_nothing,
@@ -214,7 +246,8 @@ KINDS = [
 
 
 def measure(
-    service: Service,
+    services: Sequence[Service],
+    door: Door,
     database: psycopg.Connection[Any],
     kind: Callable[[Abuse], None],
     seconds: float,
@@ -223,18 +256,18 @@ def measure(
 
     Returns when all of them are served again.
     """
-    crowd = Crowd(service, database)
+    crowd = Crowd(door, database)
     with crowd.at_work():
         time.sleep(1)
-        before = memory_of(service)
+        before = sum(map(memory_of, services))
         began = time.monotonic()
         time.sleep(seconds)
         quiet = crowd.since(began)
-        with Abuse(service, database).running(kind):
+        with Abuse(door, database).running(kind):
             began = time.monotonic()
             peak = before
             while time.monotonic() < began + seconds:
-                peak = max(peak, memory_of(service))
+                peak = max(peak, sum(map(memory_of, services)))
                 time.sleep(0.2)
             abused = crowd.since(began)
         ended = time.monotonic()
@@ -246,6 +279,24 @@ def measure(
         (_p95(quiet), _p95(abused)),
         (before, peak),
     )
+
+
+def conclude(kind: Callable[[Abuse], None], noticed: Noticed, where: str = "") -> None:
+    """Write the row of the table, and fail if users were refused or the workers grew too much."""
+    quiet, abused = noticed.p95
+    before, peak = noticed.memory
+    cells = (
+        f"{noticed.requests:,}",
+        f"{noticed.failed:.1%}",
+        f"{quiet * 1000:.0f} ms",
+        f"{abused * 1000:.0f} ms",
+        f"{abused / quiet:.1f}",
+        f"{before:.0f} MiB",
+        f"{peak:.0f} MiB",
+    )
+    RESULTS[HOSTILE].append(Result((kind.__doc__ or "").rstrip(".") + where, cells))
+    assert noticed.failed < 0.01, cells
+    assert peak < 2 * before, cells
 
 
 def _p95(samples: list[Sample]) -> float:

@@ -11,9 +11,26 @@ from tests.faults.load import EXCUSED, Load
 
 LONG = os.environ.get("FAULTS") == "long"
 PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
-BEGIN, END = "<!-- results -->\n", "<!-- end of results -->\n"
 
-COLUMNS = (
+
+class Table(NamedTuple):
+    """A table in docs/faults.md, between two comments with its name."""
+
+    name: str
+    columns: tuple[str, ...]
+
+    @property
+    def begin(self) -> str:
+        """The line before the table."""
+        return f"<!-- {self.name} -->\n"
+
+    @property
+    def end(self) -> str:
+        """The line after the table."""
+        return f"<!-- end of {self.name} -->\n"
+
+
+_FAULTS = (
     "Scenario",
     "Rounds",
     "Requests",
@@ -25,6 +42,20 @@ COLUMNS = (
     "Slowest success",
     "Notes",
 )
+FAULTS = Table("results", _FAULTS)
+HOSTILE = Table(
+    "hostile",
+    (
+        "Abuse",
+        "Requests",
+        "Failed",
+        "p95 without",
+        "p95 beside it",
+        "Ratio",
+        "Memory before",
+        "Peak",
+    ),
+)
 
 
 class Result(NamedTuple):
@@ -34,7 +65,7 @@ class Result(NamedTuple):
     cells: tuple[str, ...]
 
 
-RESULTS: list[Result] = []
+RESULTS: dict[Table, list[Result]] = {FAULTS: [], HOSTILE: []}
 
 
 def choose(short: int, long: int) -> int:
@@ -60,25 +91,26 @@ def conclude(
         f"{slowest:.1f} s",
         notes,
     )
-    RESULTS.append(Result(scenario, cells))
+    RESULTS[FAULTS].append(Result(scenario, cells))
     assert (verdict.lost, verdict.doubled) == (0, 0), cells
     assert set(load.failures) <= EXCUSED, load.failures
     return verdict
 
 
-def table(results: list[Result]) -> str:
+def render(table: Table, results: list[Result]) -> str:
     """Return the results as a table in Markdown, in the scenarios' order."""
-    lines = [COLUMNS, ("---",) * len(COLUMNS)]
+    lines = [table.columns, ("---",) * len(table.columns)]
     lines += [(result.scenario, *result.cells) for result in sorted(results)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def write_page(results: list[Result], page: Path = PAGE) -> None:
+def write_page(table: Table, results: list[Result], page: Path = PAGE) -> None:
     """Renew these scenarios' rows in the page, and keep the others."""
     text = page.read_text()
-    before, rest = text.split(BEGIN)
-    old, after = rest.split(END)
+    before, rest = text.split(table.begin)
+    old, after = rest.split(table.end)
     rows = [tuple(cell.strip() for cell in line.split("|")[1:-1]) for line in old.splitlines()[2:]]
     kept = {row[0]: Result(row[0], row[1:]) for row in rows}
     kept |= {result.scenario: result for result in results}
-    page.write_text(f"{before}{BEGIN}{table(list(kept.values()))}{END}{after}")
+    rows_now = render(table, list(kept.values()))
+    page.write_text(f"{before}{table.begin}{rows_now}{table.end}{after}")
