@@ -129,7 +129,9 @@ def _return_large_blocks() -> None:
 def post_worker_init(worker: Any) -> None:
     """Open the pool after the fork: connections must not be shared by workers."""
     worker.wsgi.extensions["taskapi.database"].open()
-    worker.wsgi.extensions["taskapi.metrics"].watch_pool()
+    metrics = worker.wsgi.extensions["taskapi.metrics"]
+    metrics.watch_pool()
+    worker.count_refusal = metrics.count_refusal
     # Exclude what exists now from garbage collection: scanning it stops all threads for 20 ms.
     gc.collect()
     gc.freeze()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
+import struct
 import time
-from socket import MSG_PEEK, SHUT_WR, socket
+from socket import MSG_PEEK, SHUT_WR, SO_LINGER, SOL_SOCKET, socket
 from typing import Any
 
 from gunicorn import http
@@ -17,16 +17,15 @@ HEAD_SECONDS = 10.0
 BODY_SECONDS = 30.0
 SEND_SECONDS = 30.0
 LINGER_SECONDS = 2.0
-# More than gunicorn's own limits of a head let through.
-MAX_HEAD_BYTES = 256 * 1024
+# As deploy/nginx.conf has it.
+MAX_HEAD_BYTES = 32 * 1024
 READ_BYTES = 64 * 1024
 # How much of a refused body is read and thrown away.
 MAX_DISCARDED_BYTES = 2 * 1024 * 1024
 
 HEAD_END = b"\r\n\r\n"
-CONTENT_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]+)[ \t]*\r\n", re.IGNORECASE)
-TRANSFER_ENCODING = re.compile(rb"\r\ntransfer-encoding:", re.IGNORECASE)
-EXPECT = re.compile(rb"\r\nexpect:[ \t]*100-continue", re.IGNORECASE)
+# For close(): throw away what the kernel has not sent yet.
+NO_LINGER = struct.pack("ii", 1, 0)
 
 
 class Client:
@@ -45,12 +44,16 @@ class Client:
         # An empty source: gunicorn's parser reads the bytes that `receive` puts into its buffer.
         self.parser = http.get_parser(cfg, iter(()), address)
         self.unsent = bytearray()
-        # The request is handled before its body has come, because the body will be refused.
+        # The request whose head has come.
+        self.request: Any = None
+        # It is handled before its body has come, because the body will be refused.
         self.is_early = False
+        # Bytes have come behind the request that was handled last.
+        self.has_more = False
+        # No request follows the one that is being answered.
         self.is_last = False
         self.is_lingering = False
         self.deadline = time.monotonic() + cfg.keepalive
-        self._needed: int | None = None
         self._started: float | None = None
         self._discarded = 0
 
@@ -61,8 +64,13 @@ class Client:
 
     @property
     def is_idle(self) -> bool:
-        """Whether the client has sent all of its requests, and received all responses."""
-        return self._started is None and not self.unsent and not self.is_lingering
+        """Whether all requests that have come are answered, and all responses sent."""
+        return self._started is None and not self.held and not self.is_lingering
+
+    @property
+    def held(self) -> int:
+        """How many bytes of unfinished requests and of responses this connection keeps."""
+        return len(self.unsent) + self._buffered
 
     def fileno(self) -> int:
         """Return the number of the connection."""
@@ -84,22 +92,20 @@ class Client:
         return bool(data)
 
     def has_request(self) -> bool:
-        """Tell whether a request has come that can be handled without waiting for more."""
-        buffered = self.parser.unreader.buf.getbuffer().nbytes
-        if not buffered:
-            self._started = None
-            self.deadline = time.monotonic() + self.cfg.keepalive
+        """Tell whether a request has come that can be handled without waiting for more.
+
+        Raises gunicorn's ParseException for what is not HTTP.
+        """
+        self.has_more = False
+        if self.request is None and not self._read_head():
             return False
-        if self._started is None:
-            self._started = time.monotonic()
-            self.deadline = self._started + HEAD_SECONDS
-        if self._needed is None:
-            self._read_head(self.parser.unreader.buf.getvalue())
-        return self._needed is not None and buffered >= self._needed
+        return self.is_early or self._buffered >= self.request.body.reader.length
 
     def finish_request(self) -> None:
         """Get ready for the next request."""
-        self._needed = self._started = None
+        self.request = self._started = None
+        self.has_more = self._buffered > 0
+        self.deadline = time.monotonic() + self.cfg.keepalive
 
     def sendall(self, data: bytes) -> None:
         """Send data, as far as the kernel takes it now."""
@@ -113,8 +119,11 @@ class Client:
     def flush(self) -> bool:
         """Send on. Returns False if something is left."""
         del self.unsent[: self._send(self.unsent)]
-        self.deadline = time.monotonic() + SEND_SECONDS
-        return not self.unsent
+        if self.unsent:
+            self.deadline = time.monotonic() + SEND_SECONDS
+            return False
+        self.deadline = time.monotonic() + self.cfg.keepalive
+        return True
 
     def linger(self) -> None:
         """Send no more, and throw away what still comes.
@@ -137,25 +146,39 @@ class Client:
         return True
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection, with what has not been sent."""
+        if self.unsent:
+            self.connection.setsockopt(SOL_SOCKET, SO_LINGER, NO_LINGER)
         self.connection.close()
 
-    def _read_head(self, data: bytes) -> None:
-        end = data.find(HEAD_END)
-        if end < 0:
-            if len(data) > MAX_HEAD_BYTES:  # the parser says which limit this exceeds
-                self._needed, self.is_early = 0, True
-            return
-        length, head = end + len(HEAD_END), data[: end + 2]
-        found = CONTENT_LENGTH.search(head)
-        # Twelve digits are more than any limit, and few enough for a number.
-        body = int(found[1][:12]) if found else 0
-        self.is_early = body > MAX_BODY_BYTES or TRANSFER_ENCODING.search(head) is not None
-        self._needed = length if self.is_early else length + body
-        if self._needed > len(data):
+    @property
+    def _buffered(self) -> int:
+        return int(self.parser.unreader.buf.getbuffer().nbytes)
+
+    def _read_head(self) -> bool:
+        """Let gunicorn's parser read the head, once all of it has come."""
+        if not self._buffered:
+            return False
+        if self._started is None:
+            self._started = time.monotonic()
+            self.deadline = self._started + HEAD_SECONDS
+        if HEAD_END not in self.parser.unreader.buf.getvalue():
+            if self._buffered > MAX_HEAD_BYTES:
+                raise http.errors.LimitRequestHeaders("no end of the head")
+            return False
+        self.request = next(self.parser)
+        # Chunks have no length. The application refuses them.
+        length: int = getattr(self.request.body.reader, "length", MAX_BODY_BYTES + 1)
+        self.is_early = length > MAX_BODY_BYTES
+        if self.is_early:
+            self.request.force_close()
+        elif self._buffered < length:
             self.deadline = time.monotonic() + BODY_SECONDS
-            if EXPECT.search(head):
+            if self.request._expected_100_continue:
                 self.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        # gunicorn would send it once more, or before the refusal.
+        self.request._expected_100_continue = False
+        return True
 
     def _send(self, data: bytes | bytearray) -> int:
         try:

@@ -22,8 +22,8 @@ ANSWERS: dict[type[Exception], tuple[int, str]] = {
 BUG = (500, "Internal server error")
 
 
-def render_error(error: Exception) -> tuple[bytes, str, bool]:
-    """Return the response, a line for the log, and whether the error is a bug."""
+def render_error(error: Exception) -> tuple[bytes, int, str]:
+    """Return the response, its status, and a line for the log. 500 is a bug."""
     kinds = [kind for kind in ANSWERS if isinstance(error, kind)]
     status, detail = ANSWERS[kinds[0]] if kinds else BUG
     request_id = f"{random.getrandbits(128):032x}"
@@ -38,4 +38,4 @@ def render_error(error: Exception) -> tuple[bytes, str, bool]:
     head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
     head += "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     line = f"Invalid request {request_id}: {type(error).__name__}"
-    return head.encode() + b"\r\n" + body, line, not kinds
+    return head.encode() + b"\r\n" + body, status, line

@@ -24,7 +24,7 @@ from prometheus_client import (
 )
 
 from taskapi.database.pool import Database
-from taskapi.operations.logs import route, seconds_since_start
+from taskapi.operations.logs import UNMATCHED, route, seconds_since_start
 from taskapi.version import VERSION
 
 # Other methods are counted as "other", so that clients can't create time series.
@@ -108,6 +108,10 @@ class Metrics:
             registry=registry,
         )
         build.labels(VERSION, platform.python_version()).set(1)
+
+    def count_refusal(self, status: int) -> None:
+        """Count a request that gunicorn refused: it has no route."""
+        self.requests(UNMATCHED, "other", status).inc()
 
     def watch_pool(self) -> None:
         """Start a thread that keeps the pool's gauges up to date."""

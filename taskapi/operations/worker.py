@@ -6,7 +6,8 @@ deadline. Not for TLS, which is the proxy's.
 
 It relies on these parts of gunicorn 27.0: ThreadWorker's poller, method_queue, set_accept_enabled,
 wait_for_and_dispatch_events and handle_request; Worker's nr, alive, notify and is_parent_alive; the
-parser's unreader.buf and finish_body; a request's force_close.
+parser's unreader.buf and finish_body; a request's force_close, body.reader and
+_expected_100_continue.
 """
 
 from __future__ import annotations
@@ -38,8 +39,9 @@ EXHAUSTED = 0.1
 STOP_SECONDS = 5.0
 # Seconds that a stopping worker leaves an idle connection open, for a request that is on its way.
 STOP_IDLE_SECONDS = 2.0
-# Bytes of responses that a worker keeps for slow clients. Beyond, the one with most is cut off.
-MAX_UNSENT_BYTES = 32 * 1024 * 1024
+# Bytes of unfinished requests and of responses that a worker keeps. Beyond, the client with most is
+# cut off.
+MAX_HELD_BYTES = 32 * 1024 * 1024
 
 READ = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT if hasattr(select, "epoll") else 0
 WRITE = select.EPOLLOUT | select.EPOLLONESHOT if hasattr(select, "epoll") else 0
@@ -59,6 +61,8 @@ class SharingWorker(ThreadWorker):  # type: ignore[misc]
     """
 
     alive: bool
+    # Counts a request that gunicorn refused, by status. gunicorn.conf.py sets it.
+    count_refusal: Callable[[int], None] = staticmethod(lambda _status: None)
 
     def run(self) -> None:
         """Serve until the worker is told to stop, then finish what is under way."""
@@ -68,7 +72,7 @@ class SharingWorker(ThreadWorker):  # type: ignore[misc]
         # the right to use it. gunicorn reads the length of keepalived_conns.
         self._waiting: dict[int, Client] = {}
         self.keepalived_conns = self._waiting
-        self._unsent = 0
+        self._held = 0
         self._count(0)
         self.poller.register(
             self.method_queue.fileno(), select.EPOLLIN, self.method_queue.run_callbacks
@@ -122,7 +126,7 @@ class SharingWorker(ThreadWorker):  # type: ignore[misc]
             with self._lock:
                 client = self._waiting.pop(number, None)
                 if client is not None:
-                    self._unsent -= len(client.unsent)
+                    self._held -= client.held
             if client is None:
                 continue  # the main thread has closed it meanwhile
             try:
@@ -145,38 +149,42 @@ class SharingWorker(ThreadWorker):  # type: ignore[misc]
             if client.is_last:
                 client.linger()
                 return READ
-        elif not client.receive():
+        elif not client.has_more and not client.receive():
             return 0
-        while not client.is_lingering and client.has_request():
-            client.is_last = not self.handle(client)
-            client.finish_request()
-            if client.unsent and not client.flush():
-                return WRITE
-            if client.is_last:
-                client.linger()
-        return READ
+        if client.is_lingering or not self._answer(client):
+            return READ
+        if client.unsent and not client.flush():
+            return WRITE
+        if client.is_last:
+            client.linger()
+        # A socket is writable at once: the next request queues behind those of other clients.
+        return WRITE if client.has_more else READ
 
-    def handle(self, client: Client) -> bool:
-        """Handle one request. Returns whether the connection can have another."""
+    def _answer(self, client: Client) -> bool:
+        """Handle one request. Returns False if none has come yet."""
         try:
-            request = next(client.parser)
-            if client.is_early:
-                request.force_close()
-            is_kept = self.handle_request(request, client) and not client.is_early
+            if not client.has_request():
+                return False
+            is_kept = self.handle_request(client.request, client) and not client.is_early
             # A body that the application did not read precedes the next request.
-            return bool(is_kept and client.parser.finish_body())
+            client.is_last = not (is_kept and client.parser.finish_body())
         except (http.errors.NoMoreData, StopIteration) as error:
             self.log.debug("Closing connection. %s", type(error).__name__)
+            client.is_last = True
         except OSError as error:
             self.log.debug("Closing connection. %s", error.strerror)
+            client.is_last = True
         except Exception as error:
             self._answer_error(client, error)
-        return False
+            client.is_last = True
+        client.finish_request()
+        return True
 
     def _answer_error(self, client: Client, error: Exception) -> None:
         """Answer a request that gunicorn refuses, or that ended in a bug of its own."""
-        response, line, is_bug = render_error(error)
-        if is_bug:
+        response, status, line = render_error(error)
+        self.count_refusal(status)
+        if status == 500:
             self.log.exception("Unexpected exception")
         else:
             self.log.warning(line)
@@ -187,11 +195,11 @@ class SharingWorker(ThreadWorker):  # type: ignore[misc]
         number = client.fileno()
         with self._lock:  # or it could be closed before it waits
             self._waiting[number] = client
-            self._unsent += len(client.unsent)
+            self._held += client.held
             register(number, event)
-            is_much = self._unsent > MAX_UNSENT_BYTES
+            is_much = self._held > MAX_HELD_BYTES
         if is_much:
-            self._cut_off(max(list(self._waiting.values()), key=lambda other: len(other.unsent)))
+            self._cut_off(max(list(self._waiting.values()), key=lambda other: other.held))
 
     def _make_room(self) -> bool:
         """Close the connection that has been idle for longest, or waits for longest."""
@@ -224,7 +232,7 @@ class SharingWorker(ThreadWorker):  # type: ignore[misc]
             if client.is_idle and client.has_input():
                 return False  # its request only waits for a thread
             del self._waiting[number]
-            self._unsent -= len(client.unsent)
+            self._held -= client.held
         self._close(client)
         return True
 
