@@ -91,6 +91,9 @@ class Exporter:
             pass  # the connection broke, or the deadline passed
         finally:
             del self._clients[client]
+            # close() alone does not end it if a worker was forked before it was in _clients.
+            with suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
             client.close()
 
     def _respond(self, head: bytes) -> bytes:
