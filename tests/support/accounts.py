@@ -12,6 +12,7 @@ import jwt
 import psycopg
 
 from taskapi.accounts.passwords import HASHER
+from tests.support.patience import until_served
 from tests.support.service import SECRET
 
 PASSWORD = "correct horse battery staple"
@@ -52,9 +53,9 @@ class Account:
     def sign_up(cls, client: httpx.Client) -> Self:
         """Create a user by HTTP: sign up and log in."""
         email = new_email()
-        signup = sign_up(client, email)
+        signup = until_served(lambda: sign_up(client, email))
         assert signup.status_code == 201, signup.text
-        login = log_in(client, email)
+        login = until_served(lambda: log_in(client, email))
         assert login.status_code == 200, login.text
         return cls(client, login.json()["user_id"], email, login.json()["token"])
 
