@@ -40,6 +40,7 @@ class Config:
     db_pool_timeout: float
     db_pool_max_lifetime: float
     db_statement_timeout: float
+    db_search_timeout: float
     db_prepare: bool
     host: str
     port: int
@@ -79,6 +80,7 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         db_pool_timeout=_seconds(environ, "DB_POOL_TIMEOUT", 5),
         db_pool_max_lifetime=_seconds(environ, "DB_POOL_MAX_LIFETIME", 3600),
         db_statement_timeout=_seconds(environ, "DB_STATEMENT_TIMEOUT", 5),
+        db_search_timeout=_seconds(environ, "DB_SEARCH_TIMEOUT", 2),
         db_prepare=_choice(environ, "DB_PREPARE", "true", ("true", "false")) == "true",
         host=_host(environ, "HOST", "127.0.0.1"),
         port=_integer(environ, "PORT", 8000, 1, 65_535),

@@ -7,6 +7,7 @@ without one.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -92,7 +93,7 @@ class Database:
         self._timeout = config.db_pool_timeout
         # PostgreSQL ends a statement at its limit, unless the server is stopped or unreachable.
         self._silence = config.db_statement_timeout + SILENCE
-        self._settings = {"statement_timeout": f"{round(config.db_statement_timeout * 1000)}ms"}
+        self._statement_timeout = config.db_statement_timeout
         self._pool = ConnectionPool(
             config.database_url,
             connection_class=Connection,
@@ -129,6 +130,10 @@ class Database:
         size = stats["pool_available"] + used
         return PoolState(size, used, stats["requests_waiting"], stats["pool_max"])
 
+    def limit_statement(self, seconds: float) -> dict[str, str]:
+        """Return `act_as`'s time limit: `seconds`, but at most DB_STATEMENT_TIMEOUT."""
+        return {"statement_timeout": f"{round(min(seconds, self._statement_timeout) * 1000)}ms"}
+
     def as_user(self, user_id: str) -> Actor:
         """Act as a user: row-level security shows this user's rows only."""
         return Actor(self, "taskapi_user", QUERIES, user_id=user_id)
@@ -159,7 +164,7 @@ class Database:
             started = time.perf_counter()
             try:
                 acted, result = conn.exchange(
-                    (ACT_AS, {**acting, **self._settings}),
+                    (ACT_AS, acting),
                     (statement, params),
                     timeout=self._silence,
                 )
@@ -232,7 +237,18 @@ class Actor:
         self._database = database
         self._statements = statements
         self._identity = identity
-        self._acting = {"role": role, "user_id": "", "email": "", **identity}
+        self._acting = {
+            "role": role,
+            "user_id": "",
+            "email": "",
+            **identity,
+            **database.limit_statement(math.inf),
+        }
+
+    def within(self, seconds: float) -> Actor:
+        """Limit statements to this time, if it is less than DB_STATEMENT_TIMEOUT."""
+        self._acting |= self._database.limit_statement(seconds)
+        return self
 
     def read(self, name: str, **params: Any) -> list[Any]:
         """Run the SELECT of this name and return its rows.

@@ -6,10 +6,12 @@ microseconds. `members` and `changes` are what a schema of `tasks/schemas.py` ha
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from taskapi import config
 from taskapi.database import pool
 from taskapi.exceptions import (
     EmailOfAnotherUser,
@@ -115,6 +117,7 @@ def list_tasks(*, user_id: str, after: Position | None, limit: int, **filters: A
     rows = (
         pool.current()
         .as_user(user_id)
+        .within(_limit_search(filters))
         .read("list_tasks", **_extent(after or NEWEST, limit, filters), **filters)
     )
     return _page(rows, limit)
@@ -127,6 +130,7 @@ def list_tasks_oldest_first(
     rows = (
         pool.current()
         .as_user(user_id)
+        .within(_limit_search(filters))
         .read("list_tasks_oldest_first", **_extent(after or OLDEST, limit, filters), **filters)
     )
     return _page(rows, limit)
@@ -185,6 +189,11 @@ def _extent(after: Position, limit: int, filters: Members) -> dict[str, Any]:
         "limit": limit,
         "max_bytes": MAX_PAGE_BYTES,
     }
+
+
+def _limit_search(filters: Members) -> float:
+    """Return how many seconds a list may take: a search has a limit of its own."""
+    return config.current().db_search_timeout if filters.get("q") is not None else math.inf
 
 
 def _page(rows: list[dict[str, Any]], limit: int) -> Page:

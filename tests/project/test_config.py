@@ -97,6 +97,7 @@ def test_the_defaults_are_the_contracts() -> None:
     assert (config.db_pool_min, config.db_pool_max) == (5, 20)
     assert (config.db_pool_timeout, config.db_pool_max_lifetime) == (5, 3600)
     assert config.db_statement_timeout == 5
+    assert config.db_search_timeout == 2
     assert config.db_prepare
     assert (config.host, config.port) == ("127.0.0.1", 8000)
     assert (config.web_concurrency, config.web_threads) == (2, 8)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import psycopg
 import pytest
 
 from tests.support.accounts import Account
-from tests.support.checks import assert_faults
+from tests.support.checks import assert_error, assert_faults
+from tests.support.fixtures import MakeService
 
 
 def find(user: Account, **params: str) -> list[str]:
@@ -104,3 +106,19 @@ def test_it_finds_only_the_users_own(user: Account, other_user: Account) -> None
     user.create("mine")
     assert find(user, q="e") == ["mine"]
     assert find(other_user, q="e") == ["another user's"]
+
+
+def test_a_search_has_a_time_limit_of_its_own(make_service: MakeService, own_url: str) -> None:
+    service = make_service(DATABASE_URL=own_url, DB_SEARCH_TIMEOUT="0.05")
+    service.start()
+    with service.client() as client, psycopg.connect(own_url, autocommit=True) as dba:
+        user = Account.insert(client, dba)
+        dba.execute(
+            "INSERT INTO tasks (user_id, title, description)"
+            " SELECT %s, n::text, repeat('some words ', 900) FROM generate_series(1, 10000) AS n",
+            [user.id],
+        )
+        response = user.request("GET", "?q=zzz")
+        assert_error(response, 503, "The database is not available")
+        assert user.request("GET", "?limit=1").status_code == 200
+    assert "list_tasks: QueryCanceled" in service.log.read_text()
