@@ -17,7 +17,7 @@ BLOCK = re.compile(r"^```(sql new|diff) (\S[^\n]*)\n(.*?)^```$", re.MULTILINE | 
 
 def copy_project(folder: Path) -> Path:
     """Copy the service, its tests and its settings into a new folder, and return it."""
-    for name in ("taskapi", "sql", "migrations", "tests", "tools"):
+    for name in ("taskapi", "sql", "migrations", "deploy", "tests", "tools"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("wsgi.py", "gunicorn.conf.py", "pyproject.toml", ".env.example", ".sqlfluff"):
         shutil.copy(ROOT / name, folder)
