@@ -14,9 +14,9 @@ PATIENCE = 0.5
 # Seconds that a worker's last thread waits for another one to finish with the database. Longer than
 # a busy database takes to finish one of several statements; in an outage it is spent once.
 STALL = 0.5
-# Seconds. A user whose latest statements took longer does not wait for a place, but is refused at
-# once, because waiting would take a thread from others.
-LONG = 0.1
+# Seconds. A user whose latest statements took longer has half the share. While one takes longer, no
+# request waits for a place: it would take a thread from others.
+LONG = 0.15
 # How much the latest statement counts in the average, and for how many seconds the average counts.
 WEIGHT, MEMORY = 0.3, 10.0
 # How many users are remembered at least, before those without recent statements are forgotten.
@@ -27,24 +27,26 @@ class _Share:
     """One user's use of the database."""
 
     def __init__(self) -> None:
-        self.places = 0
+        # When each statement under way began.
+        self.started: list[float] = []
         self._average = 0.0
         self._at = time.monotonic()
 
     @property
     def is_recent(self) -> bool:
         """Whether the user has a statement under way, or had one lately."""
-        return self.places > 0 or time.monotonic() - self._at < MEMORY
+        return bool(self.started) or time.monotonic() - self._at < MEMORY
 
     @property
     def is_long(self) -> bool:
         """Whether the user's latest statements took long."""
         return self.is_recent and self._average > LONG
 
-    def add(self, seconds: float) -> None:
-        """Note how long a statement took."""
-        self._average += WEIGHT * (seconds - self._average)
+    def end(self, started: float) -> None:
+        """Note that a statement has ended."""
+        self.started.remove(started)
         self._at = time.monotonic()
+        self._average += WEIGHT * (self._at - started - self._average)
 
 
 class Places:
@@ -79,15 +81,14 @@ class Places:
             except BaseException:
                 self._leave()
                 raise
-            share.places += 1
-        started = time.monotonic()
+            started = time.monotonic()
+            share.started.append(started)
         try:
             yield
             self._is_stuck = False
         finally:
             with self._changed:
-                share.places -= 1
-                share.add(time.monotonic() - started)
+                share.end(started)
                 self._leave()
 
     def _enter(self) -> None:
@@ -98,11 +99,13 @@ class Places:
         self._inside += 1
 
     def _wait_for_share(self, user: str, share: _Share) -> None:
-        if not user or share.places < self._share:
-            return
-        patience = 0 if share.is_long else PATIENCE
-        if not self._changed.wait_for(lambda: share.places < self._share, patience):
-            raise TooManyRequests
+        places = max(1, self._share // 2) if share.is_long else self._share
+        deadline = time.monotonic() + PATIENCE
+        while user and len(share.started) >= places:
+            left = min(deadline, share.started[0] + LONG) - time.monotonic()
+            if left <= 0:
+                raise TooManyRequests
+            self._changed.wait(left)
 
     def _leave(self) -> None:
         self._inside -= 1
