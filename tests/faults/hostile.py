@@ -105,7 +105,7 @@ class Crowd:
                     path = f"/{created.json()['id']}"
                     self._note(lambda path=path: user.request("GET", path))  # type: ignore[misc]
                     self._note(lambda path=path: user.request("DELETE", path))  # type: ignore[misc]
-                if turn % 10 == 0:
+                if (turn + number) % USERS == 0:  # one after the other
                     self._note(lambda: client.post(LOGIN, json=credentials))
 
     def _note(self, send: Callable[[], httpx.Response]) -> httpx.Response | None:

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 def test_normal_users_are_served(
     own_url: str, make_service: MakeService, kind: Callable[[Abuse], None]
 ) -> None:
-    service = make_service(DATABASE_URL=own_url, TRUSTED_PROXIES="1")
+    service = make_service(DATABASE_URL=own_url, TRUSTED_PROXIES="1", SIGNUPS_PER_MINUTE="20")
     service.start()
     with psycopg.connect(own_url, autocommit=True) as database:
         conclude(kind, measure([service], directly(service), database, kind, choose(4, 20)))

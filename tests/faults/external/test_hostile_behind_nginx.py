@@ -20,7 +20,7 @@ def test_normal_users_are_served_behind_nginx(
     own_url: str, make_service: MakeService, kind: Callable[[Abuse], None]
 ) -> None:
     """Without nginx's limits for each client, which would end most of the abuse."""
-    service = make_service(DATABASE_URL=own_url, TRUSTED_PROXIES="1")
+    service = make_service(DATABASE_URL=own_url, TRUSTED_PROXIES="1", SIGNUPS_PER_MINUTE="20")
     service.start()
     with (
         Nginx([service.port], limits=False) as nginx,
