@@ -225,6 +225,9 @@ def test_the_pool_is_seen_while_it_is_busy(own_url: str, make_service: MakeServi
         assert metrics["taskapi_request_duration_seconds_count", "GET", TASKS] == 8
 
 
+POOL_SIZE = ("taskapi_db_pool_size",)
+
+
 def test_connections_that_are_lost_are_counted(
     own_service: Service, own_client: httpx.Client, own_url: str
 ) -> None:
@@ -236,6 +239,7 @@ def test_connections_that_are_lost_are_counted(
             "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity"
             " WHERE application_name = 'taskapi' AND datname = current_database()"
         )
+        wait_until("all connections", lambda: read_metrics(own_service)[POOL_SIZE] >= 4)
         lost = len(dba.execute(cut).fetchall())
         assert lost >= 4
         lost_key = ("taskapi_db_connections_lost_total",)
