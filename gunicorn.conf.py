@@ -36,9 +36,9 @@ else:
 # Threads for requests that wait for the database, processes for the cores.
 # gthread with two changes: threads wait on connections themselves, and shutdown drains the accept
 # queue. It needs Linux.
+worker_class = "taskapi.operations.worker.SharingWorker" if hasattr(select, "epoll") else "gthread"
 # The worker sends responses itself, as far as the client takes them.
 sendfile = False
-worker_class = "taskapi.operations.worker.SharingWorker" if hasattr(select, "epoll") else "gthread"
 workers = _config.web_concurrency
 threads = _config.web_threads
 loglevel = _config.log_level

@@ -76,7 +76,7 @@ class Places:
         with self._changed:
             self._enter()
             try:
-                share = self._users.setdefault(user, _Share())
+                share = self._users.get(user) or self._users.setdefault(user, _Share())
                 self._wait_for_share(user, share)
             except BaseException:
                 self._leave()
