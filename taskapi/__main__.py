@@ -11,7 +11,7 @@ from taskapi.config import ConfigError
 from taskapi.exceptions import DatabaseUnavailable
 from taskapi.migrate.commands import migrate
 from taskapi.migrate.files import MigrationError
-from taskapi.operations.commands import purge
+from taskapi.operations.commands import purge, reset_feeds
 
 
 @click.group()
@@ -23,6 +23,7 @@ def cli(ctx: click.Context) -> None:
 
 cli.add_command(migrate)
 cli.add_command(purge)
+cli.add_command(reset_feeds)
 
 
 if __name__ == "__main__":

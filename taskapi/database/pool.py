@@ -11,11 +11,12 @@ import math
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 import psycopg
 from flask import current_app
+from psycopg import errors
 from psycopg_pool import ConnectionPool
 
 from taskapi.config import Config
@@ -42,6 +43,10 @@ QUERIES = {name: number_parameters(name, text) for name, text in STATEMENTS.item
 # All that runs with the rights of the role that the service logs in with.
 UNPRIVILEGED = {"list_applied_migrations": QUERIES["list_applied_migrations"]}
 
+# How often a write is repeated that a deadlock has ended. The service's own writes lock in one
+# order, but one that a DBA types can meet them the other way.
+DEADLOCKS = 2
+
 # Seconds after DB_STATEMENT_TIMEOUT until a server that has not answered is given up.
 SILENCE = 1.0
 
@@ -52,6 +57,10 @@ class ConnectionLost(DatabaseUnavailable):
 
 class RoleRefused(DatabaseUnavailable):
     """The role of a statement does not exist or is not granted: the statement didn't run."""
+
+
+class Deadlocked(DatabaseUnavailable):
+    """PostgreSQL ended the transaction, because it and another one waited for each other."""
 
 
 class Usage(threading.local):
@@ -183,6 +192,8 @@ class Database:
             error = refusal or error_of(result)
             if error is None:
                 return conn.load_rows(result)
+            if isinstance(error, errors.DeadlockDetected):
+                raise Deadlocked(f"{name}: {describe(error)}") from error
             if error.sqlstate in POISONING_SQLSTATES:
                 conn.close()
             if conn.closed or isinstance(error, psycopg.OperationalError):
@@ -266,11 +277,14 @@ class Actor:
     ) -> list[Any]:
         """Run the INSERT, UPDATE or DELETE of this name and return its RETURNING rows.
 
-        `violations` maps a constraint's name to the exception to raise when it is violated. Never
-        repeated: if the connection breaks, the statement may have been committed. Raises
-        DatabaseUnavailable.
+        `violations` maps a constraint's name to the exception to raise when it is violated.
+        Repeated only after a deadlock, when nothing has been written: if the connection breaks, the
+        statement may have been committed. Raises DatabaseUnavailable.
         """
         try:
+            for _ in range(DEADLOCKS):
+                with suppress(Deadlocked):
+                    return self._run(name, params)
             return self._run(name, params)
         except psycopg.IntegrityError as error:
             violated = (violations or {}).get(error.diag.constraint_name or "")

@@ -16,6 +16,18 @@ def list_applied_migrations() -> list[str]:
     return [row["migration_id"] for row in rows]
 
 
+def purge_deleted_tasks() -> int:
+    """Forget some of the tasks that were deleted more than 30 days ago. Returns how many."""
+    [row] = pool.current().as_purger().write("purge_deleted_tasks")
+    deleted: int = row["deleted_rows"]
+    return deleted
+
+
+def reset_feeds() -> None:
+    """Make all tokens of the change feed invalid."""
+    pool.current().as_purger().write("reset_feeds")
+
+
 def purge_idempotency_keys() -> int:
     """Delete some of the idempotency keys that are older than 24 hours. Returns how many."""
     [row] = pool.current().as_purger().write("purge_idempotency_keys")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from marshmallow import validate
 
 from taskapi.web.fields import (
+    Array,
     Flag,
+    Identifier,
     QueryFlag,
     QueryInteger,
     RequestSchema,
@@ -13,6 +15,7 @@ from taskapi.web.fields import (
     StoredText,
     StrippedText,
     Text,
+    count,
     length,
 )
 
@@ -35,6 +38,40 @@ class PatchTaskSchema(UpdateTaskSchema):
 
     title = SingleLine(validate=length(1, 500))
     completed = Flag()
+
+
+class CreateOperationSchema(CreateTaskSchema):
+    """An operation of a batch that creates a task."""
+
+    id = Identifier()
+
+
+class UpdateOperationSchema(PatchTaskSchema):
+    """An operation of a batch that changes a task. Absent members are unchanged."""
+
+    id = Identifier(required=True)
+    if_match = Text()
+
+
+class DeleteOperationSchema(RequestSchema):
+    """An operation of a batch that deletes a task."""
+
+    id = Identifier(required=True)
+    if_match = Text()
+
+
+class BatchSchema(RequestSchema):
+    """The body of POST /api/{user_id}/tasks/batch. Each operation has a schema of its own."""
+
+    operations = Array(required=True, validate=count(0, 1000))
+    atomic = Flag(load_default=False)
+
+
+class ListChangesSchema(RequestSchema):
+    """The query string of GET /api/{user_id}/tasks/changes."""
+
+    since = Text(load_default=None)
+    limit = QueryInteger(1, 1000, load_default=1000)
 
 
 class StoredTitleSchema(RequestSchema):

@@ -30,6 +30,7 @@ from tests.support.nginx import Nginx
 from tests.support.service import PATIENCE, ROOT, Service, environment, free_port, wait_until
 
 OUTSIDE = "127.0.0.2"
+TOO_LARGE = "The request body is larger than 64 KiB, or 1 MiB for a batch"
 
 
 @pytest.fixture(scope="module")
@@ -266,7 +267,9 @@ def test_a_body_may_have_64_kib_and_no_more(user: Account, chunked: bool) -> Non
         if status == 201:
             assert response.status_code == 201
         else:
-            assert_own_error(response, 413, "The request body is larger than 64 KiB")
+            assert_own_error(
+                response, 413, "The request body is larger than 64 KiB, or 1 MiB for a batch"
+            )
 
 
 def test_a_client_that_logs_in_too_often_has_to_wait(nginx: Nginx) -> None:
