@@ -79,10 +79,17 @@ def test_a_switchover(cluster: Cluster, observe: Observe) -> None:
 
 
 def test_a_primary_that_dies(cluster: Cluster, observe: Observe) -> None:
-    """With its Patroni and its member of etcd, as when its machine loses power."""
+    """With its Patroni and its member of etcd, as when its machine loses power.
+
+    Just before, it writes what no standby gets: nobody may have been told that this was done.
+    """
 
     def fault(load: Load) -> None:
         dead = cluster.primary()
+        dead.stop_sending()
+        with psycopg.connect(cluster.url("postgres"), autocommit=True) as dba:
+            waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep' LIMIT 1"
+            wait_until("a commit that waits", lambda: dba.execute(waiting).fetchone() is not None)
         dead.kill()
         load.wait_for_failure()
         load.wait_for_success()

@@ -69,18 +69,30 @@ class Node:
         self._end_postgres(signal.SIGQUIT)
         kill(self.etcd)
 
-    def _end_postgres(self, how: signal.Signals) -> None:
-        """Send the signal to the server's first process; if it kills, to all others too."""
+    def stop_sending(self) -> None:
+        """Let the standbys get nothing any more, as when the network fails first."""
+        for process in self._postgres():
+            with suppress(psutil.NoSuchProcess):
+                if "walsender" in " ".join(process.cmdline()):
+                    process.suspend()
+
+    def _postgres(self) -> list[psutil.Process]:
+        """Return the server's processes, the first one first; none if it doesn't run."""
         with suppress(OSError, ValueError, psutil.NoSuchProcess):
             data = self.folder / "data"
             postmaster = psutil.Process(int((data / "postmaster.pid").read_text().split()[0]))
             # After a crash the pid may be another program's.
             if str(data) in postmaster.cmdline():
-                processes = [postmaster, *postmaster.children(recursive=True)]
-                for process in processes if how == signal.SIGKILL else [postmaster]:
-                    with suppress(psutil.NoSuchProcess):
-                        process.send_signal(how)
-                wait_until("the end of PostgreSQL", lambda: not any(map(is_alive, processes)))
+                return [postmaster, *postmaster.children(recursive=True)]
+        return []
+
+    def _end_postgres(self, how: signal.Signals) -> None:
+        """Send the signal to the server's first process; if it kills, to all others too."""
+        processes = self._postgres()
+        for process in processes if how == signal.SIGKILL else processes[:1]:
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(how)
+        wait_until("the end of PostgreSQL", lambda: not any(map(is_alive, processes)))
 
 
 class Cluster:
