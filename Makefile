@@ -50,7 +50,7 @@ test-external: $(INSTALLED) ## run the tests that need other programs: those tha
 		$(call AGAIN,tests/external tests/faults/external)
 
 # The long form, FAULTS=long, renews the table in docs/scaling.md.
-test-ha: $(INSTALLED) ## let three nodes with Patroni lose their primary, and etcd
+test-ha: $(INSTALLED) ## kill the primary, a standby and etcd of three nodes with Patroni
 	@$(PYTEST) tests/external/test_patroni.py $(ARGS) \
 		$(call AGAIN,tests/external/test_patroni.py)
 

@@ -56,7 +56,8 @@ def observe(
                 back.append(time.monotonic() - began)
                 cluster.wait_until_whole()
                 load.wait_for_success()
-        notes = f"all clients served at most {max(back):.1f} s after it began"
+        served = f"all clients served at most {max(back):.1f} s after it began"
+        notes = served if load.failed else ""
         conclude(load, cluster.url("postgres"), scenario, rounds, notes, table=PATRONI)
         with capsys.disabled():
             print("\n" + render(PATRONI, RESULTS[PATRONI][-1:]))
@@ -99,6 +100,19 @@ def test_a_primary_that_dies(cluster: Cluster, observe: Observe) -> None:
     observe("2. Primary's node killed, and started again later", choose(1, 3), fault)
 
 
+def test_a_standby_that_dies(cluster: Cluster, observe: Observe) -> None:
+    """Commits wait for it until Patroni names the other one."""
+
+    def fault(load: Load) -> None:
+        dead = cluster.synchronous_standby()
+        dead.kill()
+        load.wait_for_success()
+        assert cluster.synchronous_standby() is not dead
+        dead.start()
+
+    observe("3. Synchronous standby's node killed, and started again later", choose(1, 3), fault)
+
+
 def test_an_outage_of_etcd(cluster: Cluster, observe: Observe) -> None:
     """With `failsafe_mode` the primary stays, though nobody can renew its lease."""
     primary = cluster.primary()
@@ -120,6 +134,6 @@ def test_an_outage_of_etcd(cluster: Cluster, observe: Observe) -> None:
             for node in cluster.nodes:
                 node.start_etcd()
 
-    load = observe("3. All of etcd killed, for twice the ttl", 1, fault)
+    load = observe("4. All of etcd killed, for twice the ttl", 1, fault)
     assert cluster.ask(cluster.primary(), "/patroni")["timeline"] == timeline
     assert not load.failures

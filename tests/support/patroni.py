@@ -158,14 +158,25 @@ class Cluster:
         wait_until("one primary", is_found)
         return found[0]
 
+    def synchronous_standby(self) -> Node:
+        """Return the node that commits wait for, after waiting for one."""
+        found: list[str] = []
+
+        def is_found() -> bool:
+            members = self.ask(self.primary(), "/cluster").get("members", [])
+            found[:] = [member["name"] for member in members if member["role"] == "sync_standby"]
+            return len(found) == 1
+
+        wait_until("a synchronous standby", is_found)
+        [node] = [node for node in self.nodes if node.name == found[0]]
+        return node
+
     def switch_over(self) -> None:
         """Order the synchronous standby to take over, and wait until it has."""
-        primary = self.primary()
-        members = self.ask(primary, "/cluster")["members"]
-        [standby] = [member["name"] for member in members if member["role"] == "sync_standby"]
+        primary, standby = self.primary(), self.synchronous_standby()
         response = httpx.post(
             self._rest(primary) + "/switchover",
-            json={"leader": primary.name, "candidate": standby},
+            json={"leader": primary.name, "candidate": standby.name},
             auth=("patroni", PASSWORD),
             timeout=PATIENCE,
             verify=NO_AUTHORITIES,
