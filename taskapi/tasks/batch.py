@@ -71,7 +71,7 @@ def _read_operation(operation: object, index: int) -> dict[str, Any]:
     if schema is None:
         raise InvalidInput(fault(location, "op", "Must be create, update or delete"))
     members = load(schema, operation, location)
-    read: dict[str, Any] = {"op": op}
+    read: dict[str, Any] = {"op": members.pop("op")}
     if "id" in members:
         read["id"] = members.pop("id")
     if "if_match" in members:

@@ -20,6 +20,11 @@ from taskapi.web.fields import (
 )
 
 
+def operation(name: str) -> Text:
+    """Return the field that says which operation of a batch an object is."""
+    return Text(required=True, validate=validate.OneOf([name]))
+
+
 class UpdateTaskSchema(RequestSchema):
     """The body of PUT /api/{user_id}/tasks/{id}. An absent description is unchanged."""
 
@@ -43,12 +48,14 @@ class PatchTaskSchema(UpdateTaskSchema):
 class CreateOperationSchema(CreateTaskSchema):
     """An operation of a batch that creates a task."""
 
+    op = operation("create")
     id = Identifier()
 
 
 class UpdateOperationSchema(PatchTaskSchema):
     """An operation of a batch that changes a task. Absent members are unchanged."""
 
+    op = operation("update")
     id = Identifier(required=True)
     if_match = Text()
 
@@ -56,6 +63,7 @@ class UpdateOperationSchema(PatchTaskSchema):
 class DeleteOperationSchema(RequestSchema):
     """An operation of a batch that deletes a task."""
 
+    op = operation("delete")
     id = Identifier(required=True)
     if_match = Text()
 
