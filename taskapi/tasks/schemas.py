@@ -22,7 +22,7 @@ from taskapi.web.fields import (
 
 def operation(name: str) -> Text:
     """Return the field that says which operation of a batch an object is."""
-    return Text(required=True, validate=validate.OneOf([name]))
+    return Text(required=True, validate=validate.Equal(name, error=f"Must be {name}"))
 
 
 class UpdateTaskSchema(RequestSchema):

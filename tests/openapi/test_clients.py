@@ -92,9 +92,7 @@ def test_a_generated_client_takes_the_tour(service: Service) -> None:
         done = call("tasks.write_batch", user, client=client, body=body).parsed
         assert [result.status for result in done.results] == [201, 200]
         feed = call("tasks.list_changes", user, client=client, since=since).parsed
-        assert {change.id for change in feed.changes} == {
-            result.task.id for result in done.results
-        }
+        assert {change.id for change in feed.changes} == {result.task.id for result in done.results}
         bread = done.results[0].task
         call("tasks.delete_task", user, bread.id, client=client)
         patched = call("tasks.patch_task", user, task.id, client=client, body=body).parsed

@@ -104,6 +104,8 @@ def describe(field: fields.Field[Any]) -> dict[str, Any]:
             said["maxLength"] = validator.max
         elif isinstance(validator, validate.OneOf):
             said["enum"] = list(validator.choices)
+        elif isinstance(validator, validate.Equal):
+            said["const"] = validator.comparable
         elif isinstance(validator, validate.Regexp):
             pattern = (
                 str(validator.regex.pattern).replace(r"\Z", "$").replace(r"[^@\s]", f"[^@{BLANK}]")
