@@ -83,13 +83,13 @@ def test_a_generated_client_takes_the_tour(service: Service) -> None:
         assert (stale.status_code, type(stale.parsed)) == (412, models.Conflict)
         assert stale.parsed.current.title == "Buy oat milk"
         since = call("tasks.list_changes", user, client=client).parsed.next_
-        body = models.BatchRequest(
+        batch = models.BatchRequest(
             operations=[
                 models.CreateOperation(op="create", title="Buy bread"),
-                models.UpdateOperation(op="update", id=task.id, completed=True),
+                models.UpdateOperation(op="update", id=task.id, title="Buy oat milk"),
             ]
         )
-        done = call("tasks.write_batch", user, client=client, body=body).parsed
+        done = call("tasks.write_batch", user, client=client, body=batch).parsed
         assert [result.status for result in done.results] == [201, 200]
         feed = call("tasks.list_changes", user, client=client, since=since).parsed
         assert {change.id for change in feed.changes} == {result.task.id for result in done.results}
