@@ -49,6 +49,12 @@ class CompleteTaskSchema(RequestSchema):
     completed = Flag(required=True)
 
 
+class CompleteTaskQuerySchema(RequestSchema):
+    """The query string of PATCH /api/{user_id}/tasks/{id}/complete: the body's member."""
+
+    completed = QueryFlag()
+
+
 class ListTasksSchema(RequestSchema):
     """The query string of GET /api/{user_id}/tasks."""
 

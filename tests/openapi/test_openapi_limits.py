@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
-from marshmallow import Schema, ValidationError, fields, validate
+from marshmallow import Schema, ValidationError, fields, missing, validate
 
 from taskapi.accounts.schemas import LoginSchema, SignupSchema
 from taskapi.tasks.schemas import (
+    CompleteTaskQuerySchema,
     CompleteTaskSchema,
     CreateTaskSchema,
     ListTasksSchema,
@@ -106,14 +107,23 @@ def test_a_body_has_the_schemas_members_and_limits(schema: Schema) -> None:
         assert_says(said["properties"][member], field, member)
 
 
-def test_a_query_has_the_schemas_parameters_limits_and_defaults() -> None:
-    schema = ListTasksSchema()
-    given = DOCUMENT["paths"]["/api/{user_id}/tasks"]["get"]["parameters"]
+@pytest.mark.parametrize(
+    ("path", "method", "schema"),
+    [
+        ("/api/{user_id}/tasks", "get", ListTasksSchema()),
+        ("/api/{user_id}/tasks/{id}/complete", "patch", CompleteTaskQuerySchema()),
+    ],
+)
+def test_a_query_has_the_schemas_parameters_limits_and_defaults(
+    path: str, method: str, schema: Schema
+) -> None:
+    given = DOCUMENT["paths"][path][method]["parameters"]
     said = {p["name"]: p for p in map(resolve, given) if p["in"] == "query"}
     assert set(said) == set(schema.fields)
     for name, field in schema.fields.items():
         assert_says(said[name]["schema"], field, name)
-        assert said[name]["schema"].get("default") == field.load_default
+        default = None if field.load_default is missing else field.load_default
+        assert said[name]["schema"].get("default") == default
         assert not said[name].get("required", False)
 
 
