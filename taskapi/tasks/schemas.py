@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from marshmallow import validate
 
 from taskapi.web.fields import (
@@ -57,6 +60,14 @@ class CompleteTaskQuerySchema(RequestSchema):
 
 class ListTasksSchema(RequestSchema):
     """The query string of GET /api/{user_id}/tasks."""
+
+    foreign: ClassVar[Mapping[str, str]] = {
+        "status": "completed",
+        "search": "q",
+        "offset": "cursor",
+        "page": "cursor",
+        "order_by": "sort",
+    }
 
     limit = QueryInteger(1, 1000, load_default=1000)
     cursor = Text(load_default=None)
