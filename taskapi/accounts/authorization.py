@@ -8,9 +8,12 @@ from taskapi.accounts.tokens import verify_token
 from taskapi.exceptions import AccessDenied, InvalidInput, MissingToken, fault
 from taskapi.web.uuids import parse_uuid
 
+# In place of the path's `user_id`: the token's user.
+ME = "me"
+
 
 def authorize() -> None:
-    """Let a request pass only if its token is valid and names the URL's user.
+    """Let a request pass only if its token is valid and names the URL's user, or the URL says `me`.
 
     A `before_request` of blueprints whose paths have `<user_id>`. The views get the token's user
     as `user_id`, and all UUIDs of the path in lower case. Raises, in this order: MissingToken,
@@ -23,7 +26,10 @@ def authorize() -> None:
     if scheme.lower() != "bearer" or not token.strip():
         raise MissingToken
     identity = verify_token(token.strip())
-    path = {name: parse_uuid(value) for name, value in (request.view_args or {}).items()}
+    given = request.view_args or {}
+    path = {name: parse_uuid(value) for name, value in given.items()}
+    if given.get("user_id") == ME:
+        path["user_id"] = identity.user_id
     # For the log, also where the request is refused below.
     g.user_id, g.task_id = identity.user_id, path.get("id")
     malformed = [name for name, value in path.items() if value is None]

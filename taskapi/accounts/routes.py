@@ -34,10 +34,13 @@ def log_in() -> dict[str, Any]:
     body = load(LOGIN, read_body())
     user = check_credentials(body["email"], body["password"])
     g.user_id = user["id"]
+    token = issue_token(user)
     return {
         "user_id": user["id"],
         "email": user["email"],
-        "token": issue_token(user),
+        "token": token,
+        # The same, where OAuth's clients look for it (RFC 6749, 5.1).
+        "access_token": token,
         "token_type": "Bearer",
         "expires_in": config.current().jwt_expires_seconds,
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import url_for
+from flask import request, url_for
 
 from taskapi.exceptions import InvalidInput, fault
 from taskapi.tasks.pages import read_signed, sign
@@ -29,4 +29,5 @@ def read_token(token: str | None, user_id: str) -> FeedPosition | None:
 
 def collection_url(user_id: str) -> str:
     """Return where a client starts again that can't follow the feed any more."""
-    return url_for("tasks.list_tasks", user_id=user_id)
+    # Without a valid Host there is only a path.
+    return url_for("tasks.list_tasks", user_id=user_id, _external=bool(request.host))

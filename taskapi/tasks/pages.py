@@ -43,8 +43,10 @@ def link_next(after: Position, *scope: object) -> str:
     query = urlencode(
         [*pairs, ("cursor", cursor)], errors="surrogateescape", quote_via=quote, safe=""
     )
-    path = url_for(str(request.endpoint), **(request.view_args or {}))
-    return f'<{path}?{query}>; rel="next"'
+    # Without a valid Host there is only a path.
+    is_absolute = bool(request.host)
+    url = url_for(str(request.endpoint), **(request.view_args or {}), _external=is_absolute)
+    return f'<{url}?{query}>; rel="next"'
 
 
 def sign(value: Sequence[str], *scope: object) -> str:

@@ -8,10 +8,11 @@ from flask import Blueprint, Response, g, jsonify, request, url_for
 from marshmallow import Schema
 
 from taskapi.accounts.authorization import authorize
-from taskapi.exceptions import BatchRefused, ChangesPurged, InvalidInput, TaskNotFound
+from taskapi.exceptions import BatchRefused, ChangesPurged, InvalidInput, TaskNotFound, fault
 from taskapi.tasks import batch, changes, etags, idempotency, pages, queries
 from taskapi.tasks.queries import Task
 from taskapi.tasks.schemas import (
+    CompleteTaskQuerySchema,
     CompleteTaskSchema,
     CreateTaskSchema,
     ListChangesSchema,
@@ -38,6 +39,7 @@ CHANGES = ListChangesSchema()
 UPDATE = UpdateTaskSchema()
 PATCH = PatchTaskSchema()
 COMPLETE = CompleteTaskSchema()
+COMPLETE_QUERY = CompleteTaskQuerySchema()
 STORED_TITLE = StoredTitleSchema()
 
 LISTS = {"-created_at": queries.list_tasks, "created_at": queries.list_tasks_oldest_first}
@@ -142,9 +144,13 @@ def patch_task(user_id: str, id: str) -> Response:
 
 @bp.patch("/<id>/complete")
 def complete_task(user_id: str, id: str) -> Response:
-    """Set `completed` to the body's value, or toggle it if there is no body."""
-    body = read_body()
-    completed = None if body is None else load(COMPLETE, body)["completed"]
+    """Set `completed` to the value in the body or the query, or toggle it if there is neither."""
+    body, query = read_body(), load_query(COMPLETE_QUERY)
+    completed = None
+    if body is not None or query:
+        completed = load(COMPLETE, query | (body or {}))["completed"]
+        if query.get("completed", completed) != completed:
+            raise InvalidInput(fault("query", "completed", "Must be the body's value"))
     versions = etags.read_versions()
     return found(
         queries.complete_task(user_id=user_id, id=id, completed=completed, versions=versions)

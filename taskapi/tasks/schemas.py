@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from marshmallow import validate
 
 from taskapi.web.fields import (
@@ -94,8 +97,22 @@ class CompleteTaskSchema(RequestSchema):
     completed = Flag(required=True)
 
 
+class CompleteTaskQuerySchema(RequestSchema):
+    """The query string of PATCH /api/{user_id}/tasks/{id}/complete: the body's member."""
+
+    completed = QueryFlag()
+
+
 class ListTasksSchema(RequestSchema):
     """The query string of GET /api/{user_id}/tasks."""
+
+    foreign: ClassVar[Mapping[str, str]] = {
+        "status": "completed",
+        "search": "q",
+        "offset": "cursor",
+        "page": "cursor",
+        "order_by": "sort",
+    }
 
     limit = QueryInteger(1, 1000, load_default=1000)
     cursor = Text(load_default=None)

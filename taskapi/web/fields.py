@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
 
@@ -25,7 +26,13 @@ INVISIBLE = (
 
 
 class RequestSchema(Schema):
-    """A JSON object or a query string. Members that the schema doesn't name are ignored."""
+    """A JSON object or a query string. Members that the schema doesn't name are ignored.
+
+    But not the parameters of other APIs in `foreign`, which name ours: ignoring a filter would give
+    a client more than it asked for.
+    """
+
+    foreign: ClassVar[Mapping[str, str]] = {}
 
     class Meta:
         unknown = EXCLUDE

@@ -13,6 +13,7 @@ from flask import abort, request
 from marshmallow import Schema, ValidationError
 
 from taskapi.exceptions import Fault, InvalidInput, Location, fault, missing
+from taskapi.web.fields import RequestSchema
 
 MAX_BODY_BYTES = 64 * 1024
 MAX_BATCH_BYTES = 1024 * 1024
@@ -51,16 +52,21 @@ def load(
     return checked
 
 
-def load_query(schema: Schema) -> dict[str, Any]:
+def load_query(schema: RequestSchema) -> dict[str, Any]:
     """Return the query parameters that the schema names, checked.
 
-    Raises InvalidInput, also for a parameter that is given twice.
+    Raises InvalidInput, also for a parameter that is given twice and for a foreign one.
     """
-    given = [(name, value) for name, value in query_pairs() if name in schema.fields]
+    pairs = query_pairs()
+    given = [(name, value) for name, value in pairs if name in schema.fields]
     names = [name for name, _ in given]
-    repeated = {name for name in names if names.count(name) > 1}
-    if repeated:
-        raise InvalidInput(*(fault("query", name, "Must be given once") for name in repeated))
+    messages = {
+        name: f"Not a parameter of this list: use {ours}"
+        for name, ours in schema.foreign.items()
+        if name in dict(pairs)
+    } | {name: "Must be given once" for name in names if names.count(name) > 1}
+    if messages:
+        raise InvalidInput(*(fault("query", name, text) for name, text in messages.items()))
     return load(schema, dict(given), "query")
 
 

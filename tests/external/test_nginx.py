@@ -324,6 +324,17 @@ def test_nobody_chooses_the_address_that_failed_logins_are_counted_by(nginx: Ngi
         assert_error(other.post("/api/auth/login", json=body), 401)
 
 
+def test_a_link_leads_through_nginx_whatever_the_client_says(nginx: Nginx, user: Account) -> None:
+    for title in ("first", "second"):
+        user.create(title)
+    said = {"X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "http"}
+    for headers in ({}, said):
+        page = user.request("GET", "?limit=1", headers=headers)
+        url = page.links["next"]["url"]
+        assert url.startswith(f"{nginx.url}{user.tasks}?")
+        assert user.client.get(url, headers=user.headers).json()[0]["title"] == "first"
+
+
 @pytest.mark.parametrize("path", ["/ready", "/ready/", "//ready", "/x/../ready"])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"])
 def test_what_is_for_operators_is_not_there_for_others(

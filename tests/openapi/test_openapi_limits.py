@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
-from marshmallow import Schema, ValidationError, fields, validate
+from marshmallow import Schema, ValidationError, fields, missing, validate
 
 from taskapi.accounts.schemas import LoginSchema, SignupSchema
 from taskapi.tasks.schemas import (
     BatchSchema,
+    CompleteTaskQuerySchema,
     CompleteTaskSchema,
     CreateOperationSchema,
     CreateTaskSchema,
@@ -134,19 +135,23 @@ def test_a_body_has_the_schemas_members_and_limits(schema: Schema) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "schema"),
+    ("path", "method", "schema"),
     [
-        ("/api/{user_id}/tasks", ListTasksSchema()),
-        ("/api/{user_id}/tasks/changes", ListChangesSchema()),
+        ("/api/{user_id}/tasks", "get", ListTasksSchema()),
+        ("/api/{user_id}/tasks/changes", "get", ListChangesSchema()),
+        ("/api/{user_id}/tasks/{id}/complete", "patch", CompleteTaskQuerySchema()),
     ],
 )
-def test_a_query_has_the_schemas_parameters_limits_and_defaults(path: str, schema: Schema) -> None:
-    given = DOCUMENT["paths"][path]["get"]["parameters"]
+def test_a_query_has_the_schemas_parameters_limits_and_defaults(
+    path: str, method: str, schema: Schema
+) -> None:
+    given = DOCUMENT["paths"][path][method]["parameters"]
     said = {p["name"]: p for p in map(resolve, given) if p["in"] == "query"}
     assert set(said) == set(schema.fields)
     for name, field in schema.fields.items():
         assert_says(said[name]["schema"], field, name)
-        assert said[name]["schema"].get("default") == field.load_default
+        default = None if field.load_default is missing else field.load_default
+        assert said[name]["schema"].get("default") == default
         assert not said[name].get("required", False)
 
 

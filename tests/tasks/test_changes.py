@@ -196,7 +196,7 @@ def test_a_token_older_than_what_is_kept_starts_over(
     assert_error(
         response, 410, "The changes since this token are not known any more: list all tasks"
     )
-    assert response.links["collection"]["url"].endswith(user.tasks)
+    assert response.links["collection"]["url"] == f"{user.client.base_url}".rstrip("/") + user.tasks
     assert read_changes(user, new)["changes"] == []
     assert read_changes(other_user, idle)["changes"] == []
 
