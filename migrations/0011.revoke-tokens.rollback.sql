@@ -12,3 +12,4 @@ REVOKE SELECT (closed_at), UPDATE (email, closed_at), DELETE ON users FROM taska
 REVOKE SELECT (id, email, created_at) ON users FROM taskapi_user;
 DROP TABLE IF EXISTS revocations;
 ALTER TABLE users DROP COLUMN IF EXISTS closed_at;
+ALTER FUNCTION users_delete_clock() SECURITY INVOKER RESET search_path;

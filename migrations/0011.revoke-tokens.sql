@@ -25,7 +25,7 @@ RESET lock_timeout;
 -- Whether a token of this user that was issued then is valid. It runs with its owner's rights,
 -- because the role that the service logs in with may read no table. A null time counts as long ago.
 CREATE OR REPLACE FUNCTION accepts_token(of_user uuid, issued_at timestamptz) RETURNS boolean
-    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $$
+    LANGUAGE plpgsql STABLE SECURITY DEFINER AS $$
 BEGIN
     RETURN NOT EXISTS (
         SELECT FROM revocations
@@ -36,7 +36,7 @@ END;
 $$;
 
 CREATE OR REPLACE FUNCTION users_revoke_tokens() RETURNS trigger
-    LANGUAGE plpgsql AS $$
+    LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
     INSERT INTO revocations (user_id, tokens_not_before) VALUES (OLD.id, 'infinity')
     ON CONFLICT (user_id) DO UPDATE SET tokens_not_before = 'infinity';
@@ -44,7 +44,23 @@ BEGIN
 END;
 $$;
 
--- Not FORCE: the function above reads the table as its owner.
+-- What runs with its owner's rights finds its tables in this schema only.
+DO $$
+DECLARE
+    name text;
+BEGIN
+    FOREACH name IN ARRAY ARRAY[
+        'accepts_token(uuid, timestamptz)', 'users_revoke_tokens()', 'users_delete_clock()'
+    ] LOOP
+        EXECUTE format(
+            'ALTER FUNCTION %s SECURITY DEFINER SET search_path = %I, pg_temp',
+            name, current_schema()
+        );
+    END LOOP;
+END;
+$$;
+
+-- Not FORCE: the functions above use the table as its owner.
 ALTER TABLE revocations ENABLE ROW LEVEL SECURITY;
 
 GRANT SELECT, INSERT, UPDATE (tokens_not_before) ON revocations TO taskapi_user;
@@ -58,8 +74,11 @@ DROP POLICY IF EXISTS revocations_of_email ON revocations;
 CREATE POLICY revocations_of_email ON revocations TO taskapi_login
     USING (EXISTS (SELECT FROM users WHERE users.id = revocations.user_id))
     WITH CHECK (EXISTS (SELECT FROM users WHERE users.id = revocations.user_id));
+DROP POLICY IF EXISTS shown_revocations ON revocations;
+CREATE POLICY shown_revocations ON revocations FOR SELECT TO taskapi_login USING (true);
 DROP POLICY IF EXISTS old_revocations ON revocations;
-CREATE POLICY old_revocations ON revocations FOR DELETE TO taskapi_login USING (true);
+CREATE POLICY old_revocations ON revocations FOR DELETE TO taskapi_login
+    USING (tokens_not_before < now());
 
 -- The account of the token's user.
 GRANT SELECT (id, email, created_at) ON users TO taskapi_user;

@@ -36,10 +36,15 @@ class Answer(NamedTuple):
 ANSWERS: dict[type[Exception], Answer] = {
     exceptions.MissingToken: Answer(401, "Missing authentication token", BEARER),
     exceptions.InvalidToken: Answer(401, "Invalid token", BEARER),
+    exceptions.TokenRevoked: Answer(401, "Invalid token", BEARER),
     exceptions.UnknownUser: Answer(401, "Invalid token", BEARER),
     exceptions.TokenExpired: Answer(401, "Token expired", BEARER),
     exceptions.InvalidCredentials: Answer(401, "Invalid credentials", BEARER),
     exceptions.AccessDenied: Answer(403, "Access denied: user_id does not match the token"),
+    exceptions.AccountOfProvider: Answer(
+        403, "The account belongs to an identity provider: change it there"
+    ),
+    exceptions.TooManyTasks: Answer(403, "You have as many tasks as you may: delete some first"),
     exceptions.TaskNotFound: Answer(404, "Task not found"),
     exceptions.TaskChanged: Answer(
         412, "The task has changed since", {"ETag": '"{error.tag}"'}, ("current",)

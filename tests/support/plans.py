@@ -53,7 +53,24 @@ ATTEMPT = {
     "tried_at": "2026-01-31 09:30:00+00",
 }
 EXPECTED = {
-    "act_as": Expected("none", params={"role": "none", "statement_timeout": "5s"}),
+    "act_as": Expected("none", params={"role": "none"}),
+    "change_password": Expected(
+        "taskapi_login",
+        {"users_email_key", "users_pkey"},
+        {"old_hash": "!", "new_hash": "?"},
+    ),
+    "close_account": Expected(
+        "taskapi_login", {"users_email_key", "users_pkey"}, {"old_hash": "!"}
+    ),
+    "find_account": Expected("taskapi_login", {"users_email_key"}),
+    "get_account": Expected("taskapi_user", {"clocks_pkey", "tasks_pkey", "users_pkey"}),
+    "purge_closed_accounts": Expected(
+        "taskapi_login", {"tasks_pkey", "users_closed_at_idx", "users_pkey"}
+    ),
+    "purge_revocations": Expected(
+        "taskapi_login", {"revocations_pkey"}, {"token_lifetime": 604800}, reads_all=True
+    ),
+    "revoke_tokens": Expected("taskapi_user"),
     "complete_task": Expected(
         "taskapi_user", {"tasks_pkey"}, {"completed": None, "versions": None}
     ),
@@ -180,7 +197,13 @@ def explain(
         lambda match: f"${names.index(match[1]) + 1}",
         STATEMENTS[name].decode(),
     ).replace("%%", "%")
-    acting = {**params, "role": expected.role, "statement_timeout": "0"}
+    acting = {
+        **params,
+        "role": expected.role,
+        "statement_timeout": "0",
+        "issued_at": 0.0,
+        "max_tasks": "100000",
+    }
     with conn.transaction(force_rollback=True):
         conn.execute(STATEMENTS["act_as"], acting)
         # What a server whose data is on SSDs or in memory is set to (docs/database.md): with the
