@@ -32,16 +32,33 @@ NOT_OF_THE_TABLE = {"X-Request-ID", "Accept-Patch"}
 OWN_ERRORS = {
     "sign_up": {"EmailTaken", "TooManySignups", "Unavailable"},
     "log_in": {"WrongCredentials", "TooManyFailedLogins", "Unavailable"},
-    "create_task": {"EmailOfAnotherUser", "TooManyToCreate"},
+    "create_task": {"EmailOfAnotherUser", "TooManyToCreate", "ForbiddenToCreate"},
     "list_changes": {"ChangesPurged"},
-    "update_task": {"EmailOfAnotherUser"},
-    "write_batch": {"BatchRefused"},
+    "update_task": {"EmailOfAnotherUser", "ForbiddenToCreate"},
+    "write_batch": {"BatchRefused", "ForbiddenToCreate"},
+    "change_password": {"WrongPassword", "AccountOfProvider", "TooManyFailedLogins"},
+    "close_account": {"WrongPassword", "AccountOfProvider", "TooManyFailedLogins"},
     "ready": {"NotReady"},
+}
+
+# What an operation with a token can end with in place of the usual error.
+INSTEAD = {
+    "WrongPassword": "Unauthorized",
+    "TooManyToCreate": "TooManyRequests",
+    "TooManyFailedLogins": "TooManyRequests",
+}
+
+# The schemas of errors that have more than a sentence.
+FORMS = {
+    "Invalid": ("Faults", "FaultsProblem"),
+    "TaskChanged": ("Conflict", "Problem"),
+    "BatchRefused": ("BatchRefusal", "Problem"),
 }
 
 JSON = {"Content-Type": "application/json"}
 TEXT = {"Content-Type": "text/plain"}
 TITLE = {"title": "Buy milk"}
+PASSWORD_PATH = "/api/auth/password"
 
 
 def operations() -> Iterator[tuple[dict[str, Any], dict[str, int]]]:
@@ -66,9 +83,13 @@ def test_each_operation_has_the_errors_that_it_can_end_with() -> None:
             parameter.get("$ref", "").rpartition("/")[2] for parameter in operation["parameters"]
         }
         if "security" not in operation:
-            expected |= {"Unauthorized", "Forbidden", "Invalid", "Unavailable"}
-            if "TooManyToCreate" not in expected:
-                expected |= {"TooManyRequests"}
+            expected |= {"Unavailable"}
+            special = {usual for name, usual in INSTEAD.items() if name in expected}
+            expected |= set(INSTEAD.values()) - special
+        if "user_id" in parameters:
+            expected |= {"Invalid"}
+            if "ForbiddenToCreate" not in expected:
+                expected |= {"Forbidden"}
         if "id" in parameters:
             expected |= {"TaskNotFound"}
         if "If-Match" in parameters:
@@ -108,9 +129,14 @@ def send_token(user: Account, token: str) -> httpx.Response:
     return user.request("GET", headers={"Authorization": f"Bearer {token}"})
 
 
-def send_expired_token(user: Account) -> httpx.Response:
+def expired_token(user: Account) -> str:
     claims = {"sub": user.id, "exp": int(time.time()) - 3600}
-    return send_token(user, jwt.encode(claims, SECRET, algorithm="HS256"))
+    return jwt.encode(claims, SECRET, algorithm="HS256")
+
+
+def change_password(user: Account, token: str) -> httpx.Response:
+    body = {"password": "wrong", "new_password": "another long password"}
+    return user.client.put(PASSWORD_PATH, headers={"Authorization": f"Bearer {token}"}, json=body)
 
 
 def repeat_a_key(user: Account) -> httpx.Response:
@@ -134,8 +160,15 @@ PROVOKED: dict[tuple[str, str], Callable[[Account], httpx.Response]] = {
     ("NotJson", ""): lambda user: send(user, headers=JSON, content=b"{"),
     ("Unauthorized", "missing"): lambda user: user.client.get(user.tasks),
     ("Unauthorized", "invalid"): lambda user: send_token(user, "x"),
-    ("Unauthorized", "expired"): send_expired_token,
+    ("Unauthorized", "expired"): lambda user: send_token(user, expired_token(user)),
     ("WrongCredentials", ""): lambda user: log_in(user.client, user.email, "wrong"),
+    ("WrongPassword", "missing"): lambda user: user.client.put(PASSWORD_PATH),
+    ("WrongPassword", "invalid"): lambda user: change_password(user, "x"),
+    ("WrongPassword", "expired"): lambda user: change_password(user, expired_token(user)),
+    ("WrongPassword", "wrong"): lambda user: change_password(user, user.token),
+    ("ForbiddenToCreate", "user"): lambda user: user.client.post(
+        f"/api/{user.create()['id']}/tasks", headers=user.headers, json=TITLE
+    ),
     ("Forbidden", ""): lambda user: user.client.get(
         f"/api/{user.create()['id']}/tasks", headers=user.headers
     ),
@@ -170,6 +203,8 @@ ELSEWHERE = {
     ("BatchRefused", "email"),
     ("TooLarge", "response"),
     ("ChangesPurged", ""),
+    ("ForbiddenToCreate", "tasks"),
+    ("AccountOfProvider", ""),
 }
 
 
@@ -201,7 +236,7 @@ def test_a_client_that_prefers_problem_details_gets_the_same_as_such(
 def test_each_error_has_both_forms() -> None:
     """The one that needs no Accept first: generated clients take the first that they know."""
     for name, response in RESPONSES.items():
-        plain, problem = ("Faults", "FaultsProblem") if name == "Invalid" else ("Error", "Problem")
+        plain, problem = FORMS.get(name, ("Error", "Problem"))
         assert [(kind, said["schema"]) for kind, said in response["content"].items()] == [
             ("application/json", {"$ref": f"#/components/schemas/{plain}"}),
             (PROBLEM, {"$ref": f"#/components/schemas/{problem}"}),

@@ -11,7 +11,13 @@ import pytest
 from jsonschema import Draft202012Validator
 from marshmallow import Schema, ValidationError, fields, missing, validate
 
-from taskapi.accounts.schemas import LoginSchema, SignupSchema, refuse_common_password
+from taskapi.accounts.schemas import (
+    ChangePasswordSchema,
+    CloseAccountSchema,
+    LoginSchema,
+    SignupSchema,
+    refuse_common_password,
+)
 from taskapi.tasks.schemas import (
     BatchSchema,
     CompleteTaskQuerySchema,
@@ -42,6 +48,8 @@ from tests.support.openapi import DOCUMENT, resolve
 SCHEMAS = [
     SignupSchema(),
     LoginSchema(),
+    ChangePasswordSchema(),
+    CloseAccountSchema(),
     CreateTaskSchema(),
     UpdateTaskSchema(),
     PatchTaskSchema(),

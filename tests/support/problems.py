@@ -5,7 +5,7 @@ from __future__ import annotations
 import httpx
 from werkzeug.http import HTTP_STATUS_CODES
 
-from tests.support.checks import INTERNALS
+from tests.support.checks import ERROR_MEMBERS, INTERNALS
 
 PROBLEM = "application/problem+json"
 FAULTS = "The request has faults"
@@ -57,6 +57,8 @@ def assert_problem(response: httpx.Response, status: int, detail: str | None = N
     assert "Vary" not in response.headers
     body = response.json()
     faults = body.pop("errors", None)
+    for member in ERROR_MEMBERS.get(status, ()):
+        body.pop(member, None)
     assert body == {
         "type": "about:blank",
         "title": HTTP_STATUS_CODES[status],
