@@ -17,7 +17,7 @@ import psycopg
 import pytest
 
 from taskapi.database.statements import MIGRATIONS_DIR, released_migrations
-from taskapi.migrate.files import MigrationError, checksum, create_migration
+from taskapi.migrate.files import MigrationError, checksum, create_migration, number_of
 from taskapi.migrate.run import apply_migrations, list_migrations, rollback_migrations
 from tests.support.fixtures import MakeDatabase
 from tests.support.migration_tools import add_migration, add_recipes, copy_released, dump_schema
@@ -331,6 +331,19 @@ def test_a_migration_never_queues_up_behind_a_long_query(
         long_query.rollback()
         assert len(migration.result(PATIENCE)) == 1
     assert any("no lock because of pid" in line and "a report" in line for line in lines), lines
+
+
+@pytest.mark.parametrize("name", ["describe-schema", "vacuum-tasks-often"])
+def test_it_waits_for_no_request_and_no_request_for_it(
+    empty_database: str, migrations: Path, name: str
+) -> None:
+    """In both directions, beside a transaction that has read and written every table."""
+    [id] = [id for id in released_migrations(migrations) if id.endswith(f".{name}")]
+    apply_migrations(empty_database, to=number_of(id) - 1, folder=migrations)
+    with psycopg.connect(empty_database) as busy:
+        busy.execute("LOCK users, tasks, idempotency_keys, login_attempts IN ROW EXCLUSIVE MODE")
+        assert apply_migrations(empty_database, to=number_of(id), folder=migrations) == [id]
+        assert rollback_migrations(empty_database, folder=migrations) == [id]
 
 
 def test_it_gives_up_after_so_many_tries(
