@@ -85,8 +85,8 @@ bench-long: $(INSTALLED) $(BENCH_INSTALLED) ## a million requests, 10 million ta
 bench-isolation: $(INSTALLED) ## measure what row-level security costs
 	@$(PY) bench/isolation.py
 
-bench-pages: $(INSTALLED) ## measure what page 1 and page 1,000 of a list cost
-	@$(PY) bench/pages.py
+bench-pages: $(INSTALLED) ## measure what page 1 and page 1,000 of a list cost, and that it is the same
+	@$(PY) bench/pages.py $(ARGS)
 
 bench-hot-path: $(INSTALLED) ## measure where the processor time of a read goes
 	@$(PY) bench/hot_path.py

@@ -34,9 +34,10 @@ from taskapi.migrate.files import (
 from taskapi.migrate.progress import Report, Watcher
 
 # Seconds that a statement waits for a lock before it gives up. Requests that need the table wait
-# behind it for as long, so DB_STATEMENT_TIMEOUT must be longer.
-LOCK_TIMEOUT = 1.0
-# How often a migration that gets no lock is tried. Ten tries take about two and a half minutes.
+# behind it for as long, so DB_STATEMENT_TIMEOUT must be longer. Longer than PostgreSQL's
+# deadlock_timeout, a second by default, after which it ends an autovacuum that has the lock.
+LOCK_TIMEOUT = 1.5
+# How often a migration that gets no lock is tried. Ten tries take about three minutes.
 TRIES = 10
 _LONGEST_PAUSE = 30.0
 _POLL_SECONDS = 0.2

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
 import psycopg
 
-from tests.support.database_docs import DOCUMENT, draw_diagram, measure_sizes, replace_part
+from tests.support.database_docs import (
+    DOCUMENT,
+    draw_diagram,
+    list_descriptions,
+    measure_sizes,
+    read_descriptions,
+    replace_part,
+)
 
 
 def test_the_diagram_is_current(database: psycopg.Connection) -> None:
@@ -12,6 +21,37 @@ def test_the_diagram_is_current(database: psycopg.Connection) -> None:
     text = DOCUMENT.read_text()
     assert "erDiagram" in text
     assert replace_part(text, "diagram", draw_diagram(database)) == text
+
+
+def test_the_comments_are_current(database: psycopg.Connection) -> None:
+    """If not: `make database-docs`."""
+    text = DOCUMENT.read_text()
+    assert replace_part(text, "comments", list_descriptions(database)) == text
+    assert "<!-- comments -->" in text
+
+
+def test_the_catalogue_describes_all_that_is_ours(database: psycopg.Connection) -> None:
+    """For a DBA who has psql and not this repository. If not: COMMENT ON in the migration."""
+    descriptions = read_descriptions(database)
+    assert {(found.kind, found.table, found.name) for found in descriptions} >= {
+        ("table", "tasks", ""),
+        ("column", "tasks", "updated_at"),
+        ("policy", "tasks", "tasks_of_user"),
+        ("function", "~", "tasks_set_updated_at()"),
+    }
+    assert [found for found in descriptions if not found.comment] == []
+    for found in descriptions:
+        assert re.fullmatch(r"[A-Z][^|\n]+\.", found.comment or ""), found
+    nullable = database.execute(
+        "SELECT attrelid::regclass::text, attname FROM pg_attribute"
+        " JOIN pg_class ON pg_class.oid = attrelid AND relkind = 'r'"
+        " WHERE relnamespace = 'public'::regnamespace AND relname !~ '^_?yoyo'"
+        " AND attnum > 0 AND NOT attnotnull AND NOT attisdropped"
+    ).fetchall()
+    assert ("tasks", "description") in nullable
+    for found in descriptions:
+        if (found.table, found.name) in nullable:
+            assert "Null" in (found.comment or ""), f"{found} doesn't say what null means"
 
 
 def test_every_index_and_its_size_is_named(database: psycopg.Connection) -> None:

@@ -17,9 +17,9 @@ import psycopg
 import pytest
 
 from taskapi.database.statements import MIGRATIONS_DIR, released_migrations
-from taskapi.migrate.files import MigrationError, checksum, create_migration
+from taskapi.migrate.files import MigrationError, checksum, create_migration, number_of
 from taskapi.migrate.run import apply_migrations, list_migrations, rollback_migrations
-from tests.support.fixtures import MakeDatabase
+from tests.support.fixtures import MakeDatabase, MakePostgres
 from tests.support.migration_tools import add_migration, add_recipes, copy_released, dump_schema
 from tests.support.service import PATIENCE, ROOT, environment, wait_until
 
@@ -331,6 +331,43 @@ def test_a_migration_never_queues_up_behind_a_long_query(
         long_query.rollback()
         assert len(migration.result(PATIENCE)) == 1
     assert any("no lock because of pid" in line and "a report" in line for line in lines), lines
+
+
+@pytest.mark.parametrize("name", ["describe-schema", "vacuum-tasks-often"])
+def test_it_waits_for_no_request_and_no_request_for_it(
+    empty_database: str, migrations: Path, name: str
+) -> None:
+    """In both directions, beside a transaction that has read and written every table."""
+    [id] = [id for id in released_migrations(migrations) if id.endswith(f".{name}")]
+    apply_migrations(empty_database, to=number_of(id) - 1, folder=migrations)
+    with psycopg.connect(empty_database) as busy:
+        busy.execute("LOCK users, tasks, idempotency_keys, login_attempts IN ROW EXCLUSIVE MODE")
+        assert apply_migrations(empty_database, to=number_of(id), folder=migrations) == [id]
+        assert rollback_migrations(empty_database, folder=migrations) == [id]
+
+
+@pytest.mark.slow
+def test_it_does_not_wait_for_autovacuum(make_postgres: MakePostgres, migrations: Path) -> None:
+    """PostgreSQL ends it for a session that has waited deadlock_timeout, which is a second."""
+    # So slow that it takes hours.
+    slow = {"autovacuum_vacuum_cost_delay": "100ms", "autovacuum_vacuum_cost_limit": "1"}
+    url = make_postgres(autovacuum_naptime="1s", **slow).url
+    apply_migrations(url, folder=migrations)
+    with psycopg.connect(url, autocommit=True) as conn:
+        conn.execute("INSERT INTO users (email, password_hash) VALUES ('a@example.com', '!')")
+        conn.execute(
+            "INSERT INTO tasks (user_id, title)"
+            " SELECT id, number::text FROM users, generate_series(1, 60000) AS number"
+        )
+        conn.execute("UPDATE tasks SET completed = true")
+        running = "SELECT pid FROM pg_stat_progress_vacuum WHERE relid = 'tasks'::regclass"
+        wait_until("autovacuum", lambda: bool(conn.execute(running).fetchall()))
+        id = add_migration(
+            migrations, "lock", "ALTER TABLE tasks ADD COLUMN IF NOT EXISTS more int;"
+        )
+        lines: list[str] = []
+        assert apply_migrations(url, folder=migrations, report=lines.append) == [id]
+    assert not any("trying again" in line for line in lines), lines
 
 
 def test_it_gives_up_after_so_many_tries(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import closing
 from typing import Any
 
@@ -12,6 +13,7 @@ from load import REQUESTS
 from report import PAGE, Results, judge, render, tell_aims
 
 from tests.support.fixtures import MakePostgres
+from tests.support.service import run_command
 
 
 def row(system: str, rates: list[float], p99: float, connections: int = 16) -> dict[str, Any]:
@@ -91,3 +93,15 @@ def test_the_database_is_filled_as_its_numbers_say(make_postgres: MakePostgres) 
         one = tasks[task_id(1)]
         assert (len(one["title"]), len(one["description"])) == (60, 120)
         assert dataset.owner(1) == READER
+
+
+@pytest.mark.slow
+def test_pages_of_a_list_are_compared_by_their_position() -> None:
+    """A few rounds tell nothing about time: the exit code of the real ones does."""
+    done = run_command("bench/pages.py", "--page", "3", "--rounds", "4")
+    assert (done.returncode in (0, 1), done.stderr) == (True, ""), done.stderr
+    assert "4 rounds, 200 tasks a page, 800 tasks of the user among 2,400" in done.stdout
+    assert re.search(r"^ratio: \d+\.\d{3}$", done.stdout, re.MULTILINE)
+    first, third = done.stdout.split("\nthe plan of page ")[1:]
+    assert "ROW('infinity'::" in first
+    assert "ROW('2026-01-01 " in third
