@@ -7,7 +7,7 @@ import glob
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -264,8 +264,8 @@ def _session(
 ) -> Iterator[_Session]:
     """Lend yoyo's backend while no other process migrates this database.
 
-    yoyo's own lock is a row, which a killed process leaves behind. The advisory lock ends with its
-    session, so the process that has it can remove such a row.
+    yoyo's own lock is a row, which a killed process leaves behind. The advisory lock ends with the
+    last session that has it, so the process that gets it can remove such a row.
     """
     _ensure_user_name()
     conninfo = _conninfo(database_url, lock_timeout)
@@ -292,6 +292,8 @@ def _take_lock(conn: psycopg.Connection[Any], report: Report) -> None:
             )
             waiting = True
         time.sleep(_POLL_SECONDS)
+    conn.execute(MIGRATION_STATEMENTS["share_lock"])
+    conn.execute(MIGRATION_STATEMENTS["release_lock"])
 
 
 def _conninfo(database_url: str, lock_timeout: float) -> dict[str, Any]:
@@ -316,6 +318,18 @@ def _connect(conninfo: dict[str, Any]) -> psycopg.Connection[Any]:
         ) from error
 
 
+class _Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # it is untyped
+    """yoyo's backend. It connects once for its marks, and once for each migration."""
+
+    def connect(self, dburi: Any) -> Any:
+        """Connect a session whose statement ends or keeps the lock if this process is killed."""
+        conn = super().connect(dburi)
+        with suppress(errors.InvalidParameterValue):
+            conn.execute(MIGRATION_STATEMENTS["check_client"])
+        conn.execute(MIGRATION_STATEMENTS["share_lock"])
+        return conn
+
+
 def _backend(conninfo: dict[str, Any]) -> Any:
     """Connect yoyo. It can't parse every libpq URI, so it gets the parameters that libpq parsed."""
     uri = DatabaseURI(
@@ -327,7 +341,7 @@ def _backend(conninfo: dict[str, Any]) -> Any:
         database=None,
         args=conninfo,
     )
-    return PostgresqlPsycopgBackend(uri, default_migration_table)
+    return _Backend(uri, default_migration_table)
 
 
 def _check_rights(conn: psycopg.Connection[Any]) -> None:
