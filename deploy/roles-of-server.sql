@@ -1,6 +1,7 @@
--- Roles that give the service fewer rights than its migrations. A superuser runs this, connected to
--- the service's database: once before the first `migrate apply`, and once after it. It can be run
--- again at any time. Give both logins a password, or a line in pg_hba.conf, as your site does.
+-- Roles that give the service fewer rights than its migrations. Roles belong to the server, so a
+-- superuser runs this once for each server, connected to any database. It can be run again at any
+-- time. Then roles-of-database.sql gives them their rights in the service's database. Give both logins
+-- a password, or a line in pg_hba.conf, as your site does.
 --
 --     taskapi_owner   owns the database and everything in it; for `migrate` and pg_dump
 --     taskapi         the service's login; may become the two roles below, and nothing else
@@ -30,17 +31,3 @@ GRANT SET ON PARAMETER session_replication_role TO taskapi_owner;
 
 -- The service's login has no rights on the tables: it becomes one of these in each transaction.
 GRANT taskapi_user, taskapi_login TO taskapi;
-
-DO $$
-BEGIN
-    EXECUTE format('ALTER DATABASE %I OWNER TO taskapi_owner', current_database());
-    EXECUTE format('REVOKE ALL ON DATABASE %I FROM public', current_database());
-    EXECUTE format('GRANT CONNECT ON DATABASE %I TO taskapi', current_database());
-    REVOKE CREATE ON SCHEMA public FROM public;
-
-    -- For /ready. The first migration creates the table.
-    IF to_regclass('_yoyo_migration') IS NOT NULL THEN
-        GRANT SELECT ON _yoyo_migration TO taskapi;
-    END IF;
-END;
-$$;
