@@ -18,7 +18,13 @@ from taskapi.migrate.files import MigrationError
 from taskapi.migrate.run import apply_migrations, rollback_migrations
 from tests.support.accounts import Account
 from tests.support.fixtures import MakePostgres, MakeService, as_uri
-from tests.support.migration_tools import add_recipes, copy_released, dump_schema, run_program
+from tests.support.migration_tools import (
+    add_migration,
+    add_recipes,
+    copy_released,
+    dump_schema,
+    run_program,
+)
 from tests.support.pages import read_blocks, run_shell
 from tests.support.postgres import UNSYNCED, copy_data, make_data
 from tests.support.service import ROOT, environment
@@ -140,6 +146,46 @@ def test_the_owner_needs_no_superuser(urls: dict[str, str], tmp_path: Path) -> N
     assert "'!'" in run_program("pg_dump", owner, "--data-only", "--inserts", "--table=tasks")
     assert rollback_migrations(owner, None) == released_migrations()[::-1]
     assert apply_migrations(owner) == released_migrations()
+
+
+def test_a_session_that_forgets_its_transaction_is_ended(shared_urls: dict[str, str]) -> None:
+    """After a minute, for which no test waits. Migrations go on, which may wait for longer."""
+    shown = {}
+    for name in ("taskapi", "taskapi_owner"):
+        with psycopg.connect(shared_urls[name]) as conn:
+            [shown[name]] = (
+                conn.execute("SHOW idle_in_transaction_session_timeout").fetchone() or []
+            )
+    assert shown == {"taskapi": "1min", "taskapi_owner": "0"}
+
+
+def test_a_title_never_stands_in_the_servers_log(
+    make_postgres: MakePostgres, make_service: MakeService, data: Path
+) -> None:
+    """Also if the server logs statements, as for those that are slow."""
+    postgres = make_postgres(data, log_min_duration_statement="0")
+    service = make_service(DATABASE_URL=postgres.url_of("taskapi", "taskapi"))
+    service.start()
+    with service.client() as client:
+        account = Account.sign_up(client)
+        task = account.create("a secret title")
+        change = {"description": "a secret description"}
+        account.request("PATCH", f"/{task['id']}", json=change).raise_for_status()
+        account.request("GET", "?q=secret").raise_for_status()
+    log = postgres.log.read_text()
+    assert "INSERT INTO tasks" in log
+    assert "secret" not in log
+
+
+def test_progress_names_a_session_of_another_role(urls: dict[str, str], tmp_path: Path) -> None:
+    folder = tmp_path / "migrations"
+    copy_released(folder)
+    add_migration(folder, "lock", "ALTER TABLE tasks ADD COLUMN more int;")
+    with psycopg.connect(urls["postgres"], application_name="a report") as blocker:
+        blocker.execute("LOCK TABLE tasks")
+        blocked = f"because of pid {blocker.info.backend_pid} \\(postgres, a report, idle in"
+        with pytest.raises(MigrationError, match=blocked):
+            apply_migrations(urls["taskapi_owner"], folder=folder, tries=1)
 
 
 @pytest.mark.parametrize("where", ["the same server", "another server"])
