@@ -273,7 +273,7 @@ def _session(
         _check_rights(lock)
         _take_lock(lock, report)
         watcher = Watcher(conninfo, report)
-        with _one_line_errors(), _backend(conninfo) as backend:
+        with _one_line_errors(), _backend(conninfo, report) as backend:
             backend.init_database()
             backend.break_lock()
             backend.ensure_internal_schema_updated()
@@ -321,6 +321,10 @@ def _connect(conninfo: dict[str, Any]) -> psycopg.Connection[Any]:
 class _Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # it is untyped
     """yoyo's backend. It connects once for its marks, and once for each migration."""
 
+    def __init__(self, uri: Any, migration_table: str, report: Report = silent) -> None:
+        super().__init__(uri, migration_table)
+        self._report = report
+
     def connect(self, dburi: Any) -> Any:
         """Connect a session whose statement ends or keeps the lock if this process is killed."""
         conn = super().connect(dburi)
@@ -329,8 +333,18 @@ class _Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # it is untyped
         conn.execute(MIGRATION_STATEMENTS["share_lock"])
         return conn
 
+    def copy(self) -> Any:
+        """Connect once more, for a migration, and report what it says with RAISE INFO."""
+        backend = super().copy()
+        backend.connection.add_notice_handler(self._pass_on)
+        return backend
 
-def _backend(conninfo: dict[str, Any]) -> Any:
+    def _pass_on(self, notice: errors.Diagnostic) -> None:
+        if notice.severity_nonlocalized == "INFO":
+            self._report(notice.message_primary or "")
+
+
+def _backend(conninfo: dict[str, Any], report: Report) -> Any:
     """Connect yoyo. It can't parse every libpq URI, so it gets the parameters that libpq parsed."""
     uri = DatabaseURI(
         scheme="postgresql+psycopg",
@@ -341,7 +355,7 @@ def _backend(conninfo: dict[str, Any]) -> Any:
         database=None,
         args=conninfo,
     )
-    return _Backend(uri, default_migration_table)
+    return _Backend(uri, default_migration_table, report)
 
 
 def _check_rights(conn: psycopg.Connection[Any]) -> None:
