@@ -185,6 +185,20 @@ def test_composes_nginx_knows_its_gunicorn(tmp_path: Path) -> None:
     assert len(before) == len(after) + 1
 
 
+def test_composes_postgres_has_the_settings_of_the_page(make_postgres: MakePostgres) -> None:
+    settings = dict(
+        option[2:].split("=") for option in COMPOSE["services"]["database"]["command"][1:]
+    )
+    page = (ROOT / "docs/database.md").read_text().partition("\n## Settings of the server\n")[2]
+    named = re.findall(r"^\| `(\w+)` \|", page.partition("\n## ")[0], re.MULTILINE)
+    assert named
+    assert set(named) <= set(settings)
+    # The embedded server has no lz4.
+    with psycopg.connect(make_postgres(**settings | {"wal_compression": "pglz"}).url) as dba:
+        rows = dba.execute("SELECT name FROM pg_settings WHERE source = 'command line'").fetchall()
+    assert set(settings) <= {name for (name,) in rows}
+
+
 def test_composes_roles_get_their_passwords(make_postgres: MakePostgres, tmp_path: Path) -> None:
     """In the order of the first start; a password may hold quotes."""
     postgres = make_postgres()
