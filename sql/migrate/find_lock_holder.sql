@@ -1,6 +1,6 @@
 -- Find the first session of the process that has try_lock's lock. pg_locks shows hashtext's 32
 -- bits, sign-extended, in classid and objid.
--- @return pid, role_name, application_name, client_addr, backend_start
+-- @return pid, role_name; application_name, client_addr, backend_start: null without the right
 SELECT
     pg_stat_activity.pid,
     pg_stat_activity.usename AS role_name,

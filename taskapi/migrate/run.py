@@ -285,15 +285,19 @@ def _take_lock(conn: psycopg.Connection[Any], report: Report) -> None:
     waiting = False
     while not _query(conn, "try_lock")[0].has_lock:
         for holder in [] if waiting else _query(conn, "find_lock_holder"):
-            report(
-                f"waiting for pid {holder.pid} ({holder.role_name}, "
-                f"{holder.client_addr or 'local'}), which has been migrating since "
-                f"{holder.backend_start:%Y-%m-%d %H:%M:%S %Z}"
-            )
+            report(f"waiting for {_describe_holder(holder)}")
             waiting = True
         time.sleep(_POLL_SECONDS)
     conn.execute(MIGRATION_STATEMENTS["share_lock"])
     conn.execute(MIGRATION_STATEMENTS["release_lock"])
+
+
+def _describe_holder(holder: Any) -> str:
+    if holder.backend_start is None:  # of another role, which only pg_read_all_stats shows
+        return f"pid {holder.pid} ({holder.role_name}), which is migrating"
+    since = f"{holder.backend_start:%Y-%m-%d %H:%M:%S %Z}"
+    where = holder.client_addr or "local"
+    return f"pid {holder.pid} ({holder.role_name}, {where}), which has been migrating since {since}"
 
 
 def _conninfo(database_url: str, lock_timeout: float) -> dict[str, Any]:

@@ -53,10 +53,10 @@ def test_every_index_that_depends_on_the_collation_is_rebuilt(own_url: str) -> N
     text = DOCUMENT.read_text().partition("## After an upgrade of the operating system")[2]
     name = conninfo_to_dict(own_url)["dbname"]
     with psycopg.connect(own_url, autocommit=True) as conn:
-        before = dict(conn.execute(COLLATED_INDEXES).fetchall())
+        before: dict[str, int] = dict(conn.execute(COLLATED_INDEXES).fetchall())
         for statement in text.partition("```sql\n")[2].partition("```")[0].splitlines():
             conn.execute(statement.replace("DATABASE taskapi", f'DATABASE "{name}"').encode())
-        after = dict(conn.execute(COLLATED_INDEXES).fetchall())
+        after: dict[str, int] = dict(conn.execute(COLLATED_INDEXES).fetchall())
     assert "users_email_key" in before
     assert before.keys() == after.keys()
     assert [index for index in before if before[index] == after[index]] == []

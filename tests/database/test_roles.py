@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -13,7 +14,7 @@ from embedded_postgres import EmbeddedPostgres, find_programs
 from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict
 
-from taskapi.database.statements import released_migrations
+from taskapi.database.statements import MIGRATION_STATEMENTS, released_migrations
 from taskapi.migrate.files import MigrationError
 from taskapi.migrate.run import apply_migrations, rollback_migrations
 from tests.support.accounts import Account
@@ -27,7 +28,7 @@ from tests.support.migration_tools import (
 )
 from tests.support.pages import read_blocks, run_shell
 from tests.support.postgres import UNSYNCED, copy_data, make_data
-from tests.support.service import ROOT, environment
+from tests.support.service import PATIENCE, ROOT, environment, wait_until
 
 PAGE = (ROOT / "docs" / "database.md").read_text()
 [INSTALL] = read_blocks(PAGE.partition("\n## Roles\n")[2].partition("\n## ")[0])
@@ -186,6 +187,22 @@ def test_progress_names_a_session_of_another_role(urls: dict[str, str], tmp_path
         blocked = f"because of pid {blocker.info.backend_pid} \\(postgres, a report, idle in"
         with pytest.raises(MigrationError, match=blocked):
             apply_migrations(urls["taskapi_owner"], folder=folder, tries=1)
+
+
+def test_it_waits_for_a_session_that_it_may_not_see(urls: dict[str, str]) -> None:
+    """The server shows the pid and the role of each session, and the rest to few."""
+    lines: list[str] = []
+    with (
+        psycopg.connect(urls["postgres"], autocommit=True) as other,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        other.execute("REVOKE pg_read_all_stats FROM taskapi_owner")
+        other.execute(MIGRATION_STATEMENTS["try_lock"])
+        waiting = threads.submit(apply_migrations, urls["taskapi_owner"], report=lines.append)
+        wait_until("its report", lambda: bool(lines) or waiting.done())
+        other.execute(MIGRATION_STATEMENTS["release_lock"])
+        assert waiting.result(PATIENCE) == []
+        assert lines == [f"waiting for pid {other.info.backend_pid} (postgres), which is migrating"]
 
 
 @pytest.mark.parametrize("where", ["the same server", "another server"])

@@ -203,7 +203,7 @@ def test_a_server_that_cannot_check_its_client_migrates(
     refused = "SELECT set_config('client_connection_check_interval', '-1', false)"
     with psycopg.connect(empty_database) as conn, pytest.raises(errors.InvalidParameterValue):
         conn.execute(refused)
-    monkeypatch.setitem(MIGRATION_STATEMENTS, "check_client", refused)
+    monkeypatch.setitem(MIGRATION_STATEMENTS, "check_client", refused.encode())
     assert apply_migrations(empty_database, folder=migrations) == released_migrations(migrations)
 
 
