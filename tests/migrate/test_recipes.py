@@ -72,6 +72,7 @@ def insert_tasks(url: str) -> None:
             "INSERT INTO users (email, password_hash)"
             " SELECT n || '@example.com', '!' FROM generate_series(1, 100) AS n"
         )
+        conn.execute("SET session_replication_role = replica")  # the trigger sets updated_at
         conn.execute(
             "INSERT INTO tasks (user_id, title, updated_at)"
             " SELECT id, CASE WHEN n % 3 = 0 THEN '!' ELSE '' END || n, '2026-01-01'"
@@ -175,7 +176,7 @@ def test_a_fill_says_how_far_it_is_and_goes_on_where_it_was_stopped(
         )
 
     with psycopg.connect(empty_database) as user:
-        middle = f"(SELECT id FROM tasks ORDER BY id OFFSET {ROWS // 2} LIMIT 1)"
+        middle = f"(SELECT id FROM tasks ORDER BY user_id, id OFFSET {ROWS // 2} LIMIT 1)"
         user.execute(f"SELECT id FROM tasks WHERE id = {middle} FOR UPDATE".encode())
         with pytest.raises(MigrationError, match="no lock after 1 tries"):
             apply()
