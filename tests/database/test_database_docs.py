@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from tests.support.database_docs import (
     DOCUMENT,
@@ -77,3 +78,34 @@ def test_the_sizes_are_measured(empty_database: str) -> None:
         [" things ", " things_pkey "],
     ]
     assert 30 < int(lines[2].split("|")[3]) < 50
+
+
+# The file of each index whose order depends on the database's collation.
+COLLATED_INDEXES = """
+SELECT indexrelid::regclass::text, pg_relation_filenode(indexrelid)
+FROM pg_index
+JOIN pg_class ON pg_class.oid = indexrelid
+WHERE relnamespace = 'public'::regnamespace AND 'default'::regcollation::oid = ANY(indcollation)
+"""
+
+
+def test_every_index_that_depends_on_the_collation_is_rebuilt(own_url: str) -> None:
+    text = DOCUMENT.read_text().partition("## After an upgrade of the operating system")[2]
+    name = conninfo_to_dict(own_url)["dbname"]
+    with psycopg.connect(own_url, autocommit=True) as conn:
+        before: dict[str, int] = dict(conn.execute(COLLATED_INDEXES).fetchall())
+        for statement in text.partition("```sql\n")[2].partition("```")[0].splitlines():
+            conn.execute(statement.replace("DATABASE taskapi", f'DATABASE "{name}"').encode())
+        after: dict[str, int] = dict(conn.execute(COLLATED_INDEXES).fetchall())
+    assert "users_email_key" in before
+    assert before.keys() == after.keys()
+    assert [index for index in before if before[index] == after[index]] == []
+
+
+def test_no_function_of_a_search_is_leakproof(database: psycopg.Connection) -> None:
+    """If one becomes leakproof, an index of pg_trgm may help: see docs/database.md."""
+    leakproof = database.execute(
+        "SELECT proname FROM pg_proc WHERE proleakproof"
+        " AND proname IN ('textlike', 'texticlike', 'lower', 'strpos')"
+    ).fetchall()
+    assert leakproof == []

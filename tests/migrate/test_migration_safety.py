@@ -15,8 +15,13 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg import errors
 
-from taskapi.database.statements import MIGRATIONS_DIR, released_migrations
+from taskapi.database.statements import (
+    MIGRATION_STATEMENTS,
+    MIGRATIONS_DIR,
+    released_migrations,
+)
 from taskapi.migrate.files import MigrationError, checksum, create_migration, number_of
 from taskapi.migrate.run import apply_migrations, list_migrations, rollback_migrations
 from tests.support.fixtures import MakeDatabase, MakePostgres
@@ -136,6 +141,70 @@ def test_killed_at_random_moments_and_run_again(
         assert not any(state.changed for state in states)
         assert dump_schema(url) == expected
     assert len(set(applied_at_the_kill)) > 1, "the kills didn't hit the apply"
+
+
+# What runs in this database, without the session that asks.
+SLEEPERS = (
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+    " AND state = 'active' AND query LIKE '%pg_sleep(%' AND pid <> pg_backend_pid()"
+)
+
+
+def apply_and_kill(url: str, folder: Path, *, setting: str) -> str:
+    """Kill an apply while the server runs its last statement, and return its migration's id."""
+    apply_migrations(url, folder=folder)
+    sleep = f"{setting};\nSELECT pg_sleep({PATIENCE * 10:.0f});"
+    id = add_migration(folder, "long", sleep)
+    with (
+        psycopg.connect(url, autocommit=True) as conn,
+        apply_in_a_process(url, folder) as process,
+    ):
+        let_go(process)
+        wait_until("its statement", lambda: conn.execute(SLEEPERS).fetchone() != (0,))
+        process.send_signal(signal.SIGKILL)
+        process.wait(PATIENCE)
+    return id
+
+
+def test_the_statement_of_a_killed_apply_ends(empty_database: str, migrations: Path) -> None:
+    """Otherwise it would run for as long as it takes, and keep its locks."""
+    apply_and_kill(empty_database, migrations, setting="SET lock_timeout = 0")
+    with psycopg.connect(empty_database, autocommit=True) as conn:
+        wait_until("its end", lambda: conn.execute(SLEEPERS).fetchone() == (0,))
+
+
+def test_an_apply_waits_for_the_statement_of_a_killed_one(
+    empty_database: str, migrations: Path
+) -> None:
+    """It never runs beside it, also where the server doesn't notice."""
+    id = apply_and_kill(
+        empty_database, migrations, setting="SET client_connection_check_interval = 0"
+    )
+    (migrations / f"{id}.sql").write_text(f"CREATE TABLE beside AS {SLEEPERS};")
+    lines: list[str] = []
+    with (
+        psycopg.connect(empty_database, autocommit=True) as conn,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        second = threads.submit(
+            apply_migrations, empty_database, folder=migrations, report=lines.append
+        )
+        wait_until("its report", lambda: bool(lines) or second.done())
+        conn.execute(SLEEPERS.replace("count(*)", "pg_terminate_backend(pid)"))
+        assert second.result(PATIENCE) == [id]
+        assert conn.execute("SELECT * FROM beside").fetchall() == [(0,)]
+    assert lines[0].startswith("waiting for pid ")
+
+
+def test_a_server_that_cannot_check_its_client_migrates(
+    empty_database: str, migrations: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """client_connection_check_interval is refused where the operating system can't do it."""
+    refused = "SELECT set_config('client_connection_check_interval', '-1', false)"
+    with psycopg.connect(empty_database) as conn, pytest.raises(errors.InvalidParameterValue):
+        conn.execute(refused)
+    monkeypatch.setitem(MIGRATION_STATEMENTS, "check_client", refused.encode())
+    assert apply_migrations(empty_database, folder=migrations) == released_migrations(migrations)
 
 
 @pytest.mark.slow

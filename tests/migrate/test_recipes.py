@@ -13,7 +13,7 @@ import httpx
 import psycopg
 import pytest
 
-from taskapi.migrate.files import number_of, rollback_statements
+from taskapi.migrate.files import MigrationError, number_of, rollback_statements
 from taskapi.migrate.run import apply_migrations, rollback_migrations
 from tests.support.accounts import Account
 from tests.support.fixtures import MakeService
@@ -72,6 +72,7 @@ def insert_tasks(url: str) -> None:
             "INSERT INTO users (email, password_hash)"
             " SELECT n || '@example.com', '!' FROM generate_series(1, 100) AS n"
         )
+        conn.execute("SET session_replication_role = replica")  # the trigger sets updated_at
         conn.execute(
             "INSERT INTO tasks (user_id, title, updated_at)"
             " SELECT id, CASE WHEN n % 3 = 0 THEN '!' ELSE '' END || n, '2026-01-01'"
@@ -174,6 +175,66 @@ def assert_applied(url: str) -> None:
     assert query(
         "SELECT indisvalid FROM pg_index WHERE indexrelid = 'tasks_user_id_priority_idx'::regclass"
     ) == [(True,)]
+
+
+def test_a_fill_says_how_far_it_is_and_goes_on_where_it_was_stopped(
+    empty_database: str, tmp_path: Path
+) -> None:
+    """By a row that stays locked, here."""
+    folder = tmp_path / "migrations"
+    number = len(copy_released(folder)) + 1
+    apply_migrations(empty_database, folder=folder)
+    insert_tasks(empty_database)
+    column, fill, *_ = add_recipes(folder)
+    apply_migrations(empty_database, to=number, folder=folder)
+    schema = dump_schema(empty_database)
+    lines: list[str] = []
+
+    def report(line: str) -> None:
+        if not line.startswith("running "):  # what any long statement reports
+            lines.append(line)
+
+    def apply() -> list[str]:
+        lines.clear()
+        return apply_migrations(
+            empty_database, to=number + 1, folder=folder, report=report, tries=1
+        )
+
+    with psycopg.connect(empty_database) as user:
+        middle = f"(SELECT id FROM tasks ORDER BY user_id, id OFFSET {ROWS // 2} LIMIT 1)"
+        user.execute(f"SELECT id FROM tasks WHERE id = {middle} FOR UPDATE".encode())
+        with pytest.raises(MigrationError, match="no lock after 1 tries"):
+            apply()
+        assert lines[0] == f"1000 of about {ROWS} tasks"
+        assert lines[-1] == f"{ROWS // 2} of about {ROWS} tasks"
+    assert apply() == [fill]
+    assert lines[0] == f"going on after {ROWS // 2} tasks"
+    assert lines[1] == f"{ROWS // 2 + 1000} of about {ROWS} tasks"
+    assert lines[-1] == f"{ROWS} of about {ROWS} tasks"
+    assert dump_schema(empty_database) == schema
+    with psycopg.connect(empty_database) as conn:
+        unfilled = "SELECT count(*) FROM tasks WHERE priority IS NULL"
+        assert conn.execute(unfilled).fetchone() == (0,)
+    assert rollback_migrations(empty_database, 2, folder=folder) == [fill, column]
+
+
+def test_a_fill_that_was_given_up_is_forgotten_with_its_column(
+    empty_database: str, tmp_path: Path
+) -> None:
+    """Otherwise the next one would leave out what this one has filled."""
+    folder = tmp_path / "migrations"
+    number = len(copy_released(folder)) + 1
+    apply_migrations(empty_database, folder=folder)
+    insert_tasks(empty_database)
+    schema = dump_schema(empty_database)
+    column, *_ = add_recipes(folder)
+    apply_migrations(empty_database, to=number, folder=folder)
+    with psycopg.connect(empty_database) as user:
+        user.execute("SELECT id FROM tasks FOR UPDATE")
+        with pytest.raises(MigrationError, match="no lock after 1 tries"):
+            apply_migrations(empty_database, folder=folder, tries=1)
+    assert rollback_migrations(empty_database, folder=folder) == [column]
+    assert dump_schema(empty_database) == schema
 
 
 def test_an_index_that_failed_half_way_is_built_again(empty_database: str, tmp_path: Path) -> None:

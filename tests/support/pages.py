@@ -20,8 +20,13 @@ def read_blocks(page: str) -> list[str]:
 
 def run_commands(page: str, folder: Path, variables: Mapping[str, str]) -> str:
     """Run a page's commands in a folder, in one shell, and return what they print."""
+    return run_shell("".join(read_blocks(page)), folder, variables)
+
+
+def run_shell(script: str, folder: Path, variables: Mapping[str, str]) -> str:
+    """Run commands in a folder, up to the first that fails, and return what they print."""
     process = subprocess.Popen(
-        ["bash", "-eu", "-o", "pipefail", "-c", "".join(read_blocks(page))],
+        ["bash", "-eu", "-o", "pipefail", "-c", script],
         cwd=folder,
         env=variables,
         stdout=subprocess.PIPE,
