@@ -4,34 +4,22 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import uuid
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from tests.support.openapi import DOCUMENT
 from tests.support.service import PATIENCE, ROOT, Service
 
-PROGRAM = shutil.which("chromium") or "chromium"
 SCREENSHOTS = ROOT / "screenshots"
 OPERATIONS = {
     operation["operationId"]: operation["tags"][0]
     for item in DOCUMENT["paths"].values()
     for operation in item.values()
 }
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    # Root has no sandbox; a container's /dev/shm is small.
-    options = ["--no-sandbox", "--disable-dev-shm-usage"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=PROGRAM, args=options)
-        yield browser
-        browser.close()
 
 
 class Docs:
