@@ -100,7 +100,7 @@ def patch_task(user_id: str, id: str) -> Response:
 
 @bp.patch("/<id>/complete")
 def complete_task(user_id: str, id: str) -> Response:
-    """Set `completed` to the body's value, or toggle it if there is no body."""
+    """Complete or reopen a task, as the body says. Toggle it if there is no body."""
     body = read_body()
     completed = None if body is None else load(COMPLETE, body)["completed"]
     versions = etags.read_versions()

@@ -75,6 +75,8 @@ def test_an_operation_has_its_parameters_and_is_explained() -> None:
         assert in_path == {name for name in ("user_id", "id") if f"{{{name}}}" in path}
         assert "X-Request-ID" in {parameter["name"] for parameter in parameters}
         assert operation["summary"].endswith(".")
+        # The page at /docs and generated clients show it as plain text, without Markdown.
+        assert not set("`*_[") & set(operation["summary"])
         assert operation["operationId"] not in ids
         ids.add(operation["operationId"])
         assert "500" in operation["responses"]
@@ -192,7 +194,13 @@ def test_the_page_lets_nothing_foreign_in(client: httpx.Client) -> None:
     policy = page.headers["Content-Security-Policy"].split("; ")
     assert {"default-src 'none'", "script-src 'self'", "frame-ancestors 'none'"} <= set(policy)
     assert "http" not in page.text
-    for file in ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png", "start.js"):
+    for file in (
+        "swagger-ui.css",
+        "swagger-ui-bundle.js",
+        "favicon-32x32.png",
+        "start.js",
+        "narrow.css",
+    ):
         assert f"/docs/{file}" in page.text
         assert client.get(f"/docs/{file}").status_code == 200
 
