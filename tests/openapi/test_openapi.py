@@ -84,6 +84,14 @@ def test_an_operation_has_its_parameters_and_is_explained() -> None:
         assert is_public != ("403" in operation["responses"])
 
 
+def test_the_values_of_sort_have_names_in_generated_clients() -> None:
+    """One of each, in their order: a generator makes a name of `-created_at` that says nothing."""
+    parameters = DOCUMENT["paths"]["/api/{user_id}/tasks"]["get"]["parameters"]
+    [sort] = [each["schema"] for each in parameters if each.get("name") == "sort"]
+    for key in ("x-enum-varnames", "x-enum-descriptions"):
+        assert len(set(sort[key])) == len(sort["enum"])
+
+
 def test_every_answer_has_a_request_id_and_its_schema() -> None:
     for path, method, operation in operations():
         for status, reference in operation["responses"].items():
