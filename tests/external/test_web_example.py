@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from tests.support.accounts import PASSWORD, Account, new_email
 from tests.support.fixtures import MakeService
+from tests.support.pages import find_command
 from tests.support.service import PATIENCE, ROOT, Service, free_port, wait_until
 
 FOLDER = ROOT / "examples" / "web"
@@ -25,11 +27,16 @@ MARKUP = "<img src=x onerror='document.title = 1'>"
 
 @pytest.fixture(scope="module")
 def origin() -> Iterator[str]:
-    """The origin of the page, which Python's http.server serves."""
+    """The origin of the page, which the command in examples/README.md serves."""
+    assert find_command("CORS_ORIGINS") == "CORS_ORIGINS=http://127.0.0.1:8080 make run\n"
+    command = find_command("http.server")
     port = free_port()
-    address = ("--bind", "127.0.0.1", "--directory", str(FOLDER), str(port))
+    for documented, ours in {"python3": shlex.quote(sys.executable), "8080": str(port)}.items():
+        assert documented in command
+        command = command.replace(documented, ours)
     server = subprocess.Popen(
-        [sys.executable, "-m", "http.server", *address],
+        shlex.split(command),
+        cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
