@@ -136,7 +136,17 @@ def test_wrong_credentials_are_said(page: Page, account: Account) -> None:
     expect(page.get_by_role("alert").filter(visible=True)).to_have_text("Invalid credentials")
 
 
-def test_a_person_reads_on_to_the_last_page(page: Page, account: Account) -> None:
+@pytest.mark.parametrize("form", ["absolute", "relative"])
+def test_a_person_reads_on_to_the_last_page(page: Page, account: Account, form: str) -> None:
+    def rewrite_link(route: Route) -> None:
+        response = route.fetch()
+        headers = response.headers
+        if link := headers.get("link"):
+            path = link.removeprefix("<").removeprefix(str(account.client.base_url))
+            headers["link"] = f"<{account.client.base_url if form == 'absolute' else ''}{path}"
+        route.fulfill(response=response, headers=headers)
+
+    page.route("**/tasks?*", rewrite_link)
     for number in range(2 * LIMIT + 1):
         account.create(f"task {number}")
     log_in(page, account.email)
@@ -184,6 +194,7 @@ def test_a_change_in_between_is_shown_and_kept(page: Page, account: Account) -> 
     )
     expect(dialog.get_by_label("Title")).to_have_value("Buy oat milk")
     expect(dialog.get_by_label("Description")).to_have_value("two litres")
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
     dialog.get_by_role("button", name="Try again").click()
     expect(dialog).to_be_hidden()
     changed = account.request("GET", f"/{task['id']}").json()

@@ -12,6 +12,12 @@ function readClaims(token) {
   }
 }
 
+// Return the user's id in a token, or nothing: a provider's `sub` need not be a UUID.
+function readUserId(token) {
+  const { sub } = readClaims(token);
+  return /^[0-9a-f-]{36}$/i.test(sub) ? sub : "";
+}
+
 // Fill in `user_id` of every operation.
 function fillIn(system, userId) {
   const { specActions, specSelectors } = system;
@@ -39,7 +45,7 @@ const keepToken = {
         authorize: (authorize, system) => (given) => {
           const token = given.token.value;
           sessionStorage.setItem(KEPT, token);
-          fillIn(system, readClaims(token).sub);
+          fillIn(system, readUserId(token));
           return authorize(given);
         },
         logout: (logout, system) => (names) => {
