@@ -23,7 +23,7 @@ AGAIN = $(if $(RETRY),|| { test $$? = 1 && $(MAKE) --no-print-directory test-fai
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check test-all test-external test-failed test-browser test-clients fuzz faults hostile \
-	bench bench-long bench-hot-path bench-isolation bench-pages bench-logging \
+	test-ha bench bench-long bench-hot-path bench-isolation bench-pages bench-logging \
 	lint lint-types lint-migrations explain database-docs lock audit migrate clean
 
 help: ## list the targets
@@ -46,8 +46,13 @@ test-all: $(INSTALLED) ## run all tests with coverage, and the linters
 	@$(MAKE) --no-print-directory lint
 
 test-external: $(INSTALLED) ## run the tests that need other programs: those that .ci/run names
-	@$(PYTEST) tests/external tests/faults/external $(ARGS) \
+	@$(PYTEST) tests/external tests/faults/external -m 'not ha' $(ARGS) \
 		$(call AGAIN,tests/external tests/faults/external)
+
+# The long form, FAULTS=long, renews the table in docs/scaling.md.
+test-ha: $(INSTALLED) ## kill the primary, a standby and etcd of three nodes with Patroni
+	@$(PYTEST) tests/external/test_patroni.py $(ARGS) \
+		$(call AGAIN,tests/external/test_patroni.py)
 
 test-failed: $(INSTALLED) ## run only the tests that failed last, one at a time
 	@$(PYTEST) -v --last-failed --last-failed-no-failures none -p no:randomly $(or $(TESTS),tests)

@@ -19,6 +19,7 @@ from taskapi.tasks import routes as tasks
 from taskapi.web.errors import register_errors
 from taskapi.web.headers import BareResponse
 from taskapi.web.json import OrjsonProvider
+from taskapi.web.public_url import PublicUrl
 
 
 def create_app(config: Config) -> Flask:
@@ -36,9 +37,10 @@ def create_app(config: Config) -> Flask:
     app.extensions["taskapi.config"] = config
     database = app.extensions["taskapi.database"] = Database(config)
     app.extensions["taskapi.key_set"] = config.jwt_jwks_url and KeySet(config.jwt_jwks_url)
-    if config.trusted_proxies:
-        # For the client's address only: no response depends on the host or scheme of the request.
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=config.trusted_proxies, x_proto=0)  # type: ignore[method-assign]
+    if config.public_url:
+        app.wsgi_app = PublicUrl(app.wsgi_app, config.public_url)  # type: ignore[method-assign]
+    if proxies := config.trusted_proxies:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=proxies, x_proto=proxies, x_host=proxies)  # type: ignore[method-assign]
     register_request_log(app, database.usage, config.log_successes)
     register_metrics(app, database)
     register_errors(app)
@@ -62,7 +64,7 @@ def create_app(config: Config) -> Flask:
             # Only to requests with an Origin.
             always_send=False,
         )
-    for blueprint in (accounts.bp, tasks.bp, operations.bp):
+    for blueprint in (accounts.bp, accounts.account_bp, tasks.bp, operations.bp):
         app.register_blueprint(blueprint)
     if config.docs:
         # Imported here so that DOCS=off doesn't load its packages.

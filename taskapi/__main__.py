@@ -7,11 +7,12 @@ import sys
 import click
 
 from taskapi import create_app
+from taskapi.accounts.commands import accounts
 from taskapi.config import ConfigError
 from taskapi.exceptions import DatabaseUnavailable
 from taskapi.migrate.commands import migrate
 from taskapi.migrate.files import MigrationError
-from taskapi.operations.commands import purge
+from taskapi.operations.commands import purge, reset_feeds
 
 
 @click.group()
@@ -21,8 +22,10 @@ def cli(ctx: click.Context) -> None:
     ctx.obj = create_app
 
 
+cli.add_command(accounts)
 cli.add_command(migrate)
 cli.add_command(purge)
+cli.add_command(reset_feeds)
 
 
 if __name__ == "__main__":

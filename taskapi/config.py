@@ -17,6 +17,10 @@ ORIGIN = re.compile(
     r"(?!http:.*:80$|https:.*:443$)"
     r"https?://([a-z0-9_-]+(\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])(:[0-9]{1,5})?"
 )
+# The characters of a host and path that need no quoting in a Link.
+BASE_URL = re.compile(
+    r"https?://([a-z0-9-]+(\.[a-z0-9-]+)*|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?(/[A-Za-z0-9._~-]+)*/?"
+)
 
 
 class ConfigError(Exception):
@@ -47,6 +51,8 @@ class Config:
     web_concurrency: int
     web_threads: int
     trusted_proxies: int
+    max_tasks: int
+    public_url: str | None
     signups_per_minute: int
     cors_origins: tuple[str, ...]
     log_level: str
@@ -87,6 +93,8 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         web_concurrency=_integer(environ, "WEB_CONCURRENCY", 2, 1, 1000),
         web_threads=_integer(environ, "WEB_THREADS", 8, 1, 1000),
         trusted_proxies=_integer(environ, "TRUSTED_PROXIES", 0, 0, 100),
+        public_url=_base_url(environ, "PUBLIC_URL"),
+        max_tasks=_integer(environ, "MAX_TASKS", 100_000, 1, 10**9),
         signups_per_minute=_integer(environ, "SIGNUPS_PER_MINUTE", 20, 1, 1_000_000),
         cors_origins=_origins(environ, "CORS_ORIGINS"),
         log_level=_choice(environ, "LOG_LEVEL", "info", LOG_LEVELS),
@@ -140,6 +148,16 @@ def _url(environ: Mapping[str, str], name: str) -> str | None:
             f"{name} must be a URL such as https://idp.example.com/jwks.json, not {value!r}"
         )
     return value
+
+
+def _base_url(environ: Mapping[str, str], name: str) -> str | None:
+    value = environ.get(name)
+    if not value:
+        return None
+    found = BASE_URL.fullmatch(value)
+    if not found or int((found[3] or ":1")[1:]) > 65_535:
+        raise ConfigError(f"{name} must be a URL such as https://tasks.example.com, not {value!r}")
+    return value.rstrip("/")
 
 
 def _host(environ: Mapping[str, str], name: str, default: str) -> str:

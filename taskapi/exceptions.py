@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from collections.abc import Mapping
+from typing import Any, TypedDict
+
+Location = str | tuple[str | int, ...]
 
 
 class Fault(TypedDict):
     """One entry of a 422's `detail`."""
 
-    loc: list[str]
+    loc: list[str | int]
     msg: str
     type: str
 
@@ -57,6 +60,18 @@ class InvalidCredentials(TaskApiError):
     """No account has this email and password."""
 
 
+class TokenRevoked(TaskApiError):
+    """The token was issued before the user logged out everywhere, or closed the account."""
+
+
+class AccountOfProvider(TaskApiError):
+    """The account is an identity provider's, and has no password here."""
+
+
+class TooManyTasks(TaskApiError):
+    """The user has as many tasks as MAX_TASKS allows."""
+
+
 class AccessDenied(TaskApiError):
     """The URL's user_id is not the token's."""
 
@@ -66,7 +81,32 @@ class TaskNotFound(TaskApiError):
 
 
 class TaskChanged(TaskApiError):
-    """The task exists, but no ETag in If-Match is its version."""
+    """The task exists, but not in a version that the request is for. `current` is its state."""
+
+    def __init__(self, current: Mapping[str, Any], tag: str) -> None:
+        super().__init__(current["id"])
+        self.current = current
+        self.tag = tag
+
+
+class BatchRefused(TaskApiError):
+    """An operation of an atomic batch can't be done. `results` has one entry for each operation."""
+
+    def __init__(self, results: list[dict[str, Any]]) -> None:
+        super().__init__()
+        self.results = results
+
+
+class BatchTooLarge(TaskApiError):
+    """The tasks of a batch have too much text for one response."""
+
+
+class ChangesPurged(TaskApiError):
+    """What has changed since a token is not known any more. `url` is the list to start again."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.url = url
 
 
 class EmailTaken(TaskApiError):
@@ -113,11 +153,15 @@ class MigrationsPending(TaskApiError):
     """Migrations of this release are not applied."""
 
 
-def fault(location: str, name: str, message: str, kind: str = "value_error") -> Fault:
-    """Return an entry of a 422's `detail`. `location` is path, query, header or body."""
-    return {"loc": [location, name], "msg": message, "type": kind}
+def fault(location: Location, name: str, message: str, kind: str = "value_error") -> Fault:
+    """Return an entry of a 422's `detail`.
+
+    `location` is path, query, header or body, or the way to an object in the body.
+    """
+    path = (location,) if isinstance(location, str) else location
+    return {"loc": [*path, name], "msg": message, "type": kind}
 
 
-def missing(location: str, name: str) -> Fault:
+def missing(location: Location, name: str) -> Fault:
     """Return the entry for a required member that is absent."""
     return fault(location, name, "Field required", "value_error.missing")

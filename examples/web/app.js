@@ -10,8 +10,8 @@ let key = crypto.randomUUID(); // the Idempotency-Key of the next task
 let editing = null; // {task, url, tag}: the task in the editor
 const edits = new Map(); // the members that were edited
 
-// What a person must know of a request that failed, with the faults of a 422.
-const failure = (text, status, faults = []) => Object.assign(new Error(text), { status, faults });
+// What a person must know of a request that failed: the faults of a 422, a 412's current task.
+const failure = (text, more) => Object.assign(new Error(text), { faults: [], ...more });
 
 // Send a request; return the response and its JSON. Throws a failure.
 async function call(method, url, body, headers = {}) {
@@ -24,8 +24,9 @@ async function call(method, url, body, headers = {}) {
   });
   const json = await response.json().catch(() => ({}));
   if (response.ok) return { json, response };
-  if (response.status === 422) throw failure("", 422, json.detail);
-  throw failure(json.detail ?? `The service answered ${response.status}`, response.status);
+  const more = { status: response.status, current: { json: json.current, response } };
+  if (more.status === 422) throw failure("", { ...more, faults: json.detail });
+  throw failure(json.detail ?? `The service answered ${more.status}`, more);
 }
 
 // Show a failure in a form, or none: each fault at its field, everything else in the form's alert.
@@ -121,16 +122,16 @@ async function add() {
 create.addEventListener("input", () => { key = crypto.randomUUID(); });
 
 async function openEditor(id) {
+  const url = new URL(`${session.url}/${id}`);
   edits.clear();
-  await read(new URL(`${session.url}/${id}`));
+  fill(url, await call("GET", url));
   show(edit);
   [save.textContent, discard.textContent] = ["Save", "Cancel"];
   editor.showModal();
 }
 
-// Read the task and its ETag, and show it with what was edited.
-async function read(url) {
-  const { json, response } = await call("GET", url);
+// Remember a task and its ETag, and show it with what was edited.
+function fill(url, { json, response }) {
   editing = { task: json, url, tag: response.headers.get("ETag") };
   const { title, description, completed } = { ...json, ...Object.fromEntries(edits) };
   edit.elements.title.value = title;
@@ -148,7 +149,7 @@ async function change() {
     closeEditor((await call("PATCH", editing.url, body, condition)).json);
   } catch (error) {
     if (error.status !== 412) throw error;
-    await read(editing.url);
+    fill(editing.url, error.current);
     [save.textContent, discard.textContent] = ["Try again", "Discard my changes"];
     const { title, description, completed } = editing.task;
     const now = [title, description || "no description", completed ? "completed" : "not completed"];

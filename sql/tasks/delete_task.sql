@@ -1,14 +1,21 @@
--- Delete a task permanently.
+-- Delete a task permanently. A trigger keeps its id in deleted_tasks, for the change feed. The clock
+-- is locked before the task, as by all writers of several tasks.
 -- @param user_id uuid
 -- @param id uuid
 -- @param versions timestamptz[]: values of updated_at for which it is deleted; null: any
--- @return its id; no row: there is no such task; a null: it is not in one of the versions
-WITH target AS (
-    SELECT id, updated_at
-    FROM tasks
-    WHERE user_id = %(user_id)s
-        AND id = %(id)s
-    FOR UPDATE
+-- @return the task as it was; is_written: false if it is still there, because it is not in one of
+-- the versions; no row: there is no such task
+WITH clock AS MATERIALIZED (
+    SELECT advance_clock(%(user_id)s::uuid) AS at
+), target AS (
+    SELECT
+        tasks.id, tasks.user_id, tasks.title, tasks.description, tasks.completed,
+        tasks.created_at, tasks.updated_at
+    FROM clock
+    CROSS JOIN tasks
+    WHERE tasks.user_id = %(user_id)s
+        AND tasks.id = %(id)s
+    FOR UPDATE OF tasks
 ), deleted AS (
     DELETE FROM tasks
     USING target
@@ -17,6 +24,9 @@ WITH target AS (
         AND coalesce(target.updated_at = ANY(%(versions)s::timestamptz[]), true)
     RETURNING tasks.id
 )
-SELECT deleted.id
+SELECT
+    target.id, target.user_id, target.title, target.description, target.completed,
+    target.created_at, target.updated_at,
+    deleted.id IS NOT NULL AS is_written
 FROM target
 LEFT JOIN deleted ON deleted.id = target.id;

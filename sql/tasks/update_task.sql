@@ -1,18 +1,24 @@
 -- Change the members that the client sent. Each of them replaces the row's value, null included.
+-- The clock is locked before the task, as by all writers of several tasks.
 -- @param user_id uuid
 -- @param id uuid
 -- @param changes jsonb: the new values by column name; an absent one keeps the row's value
 -- @param keep_title boolean: change the task only if it has the title of `changes` already
 -- @param versions timestamptz[]: values of updated_at for which it is changed; null: any
--- @return the task; no row: there is no such task, or it has another title; a row of nulls: it is
--- not in one of the versions
-WITH target AS (
-    SELECT id, updated_at
-    FROM tasks
-    WHERE user_id = %(user_id)s
-        AND id = %(id)s
-        AND (NOT %(keep_title)s::boolean OR title = %(changes)s::jsonb ->> 'title')
-    FOR UPDATE
+-- @return the task; is_written: false if it is unchanged, because it is not in one of the versions;
+-- no row: there is no such task, or it has another title
+WITH clock AS MATERIALIZED (
+    SELECT advance_clock(%(user_id)s::uuid) AS at
+), target AS (
+    SELECT
+        tasks.id, tasks.user_id, tasks.title, tasks.description, tasks.completed,
+        tasks.created_at, tasks.updated_at
+    FROM clock
+    CROSS JOIN tasks
+    WHERE tasks.user_id = %(user_id)s
+        AND tasks.id = %(id)s
+        AND (NOT %(keep_title)s::boolean OR tasks.title = %(changes)s::jsonb ->> 'title')
+    FOR UPDATE OF tasks
 ), changed AS (
     UPDATE tasks
     SET (title, description, completed) = (
@@ -27,8 +33,9 @@ WITH target AS (
         tasks.id, tasks.user_id, tasks.title, tasks.description, tasks.completed,
         tasks.created_at, tasks.updated_at
 )
-SELECT
-    changed.id, changed.user_id, changed.title, changed.description, changed.completed,
-    changed.created_at, changed.updated_at
+SELECT id, user_id, title, description, completed, created_at, updated_at, true AS is_written
+FROM changed
+UNION ALL
+SELECT id, user_id, title, description, completed, created_at, updated_at, false AS is_written
 FROM target
-LEFT JOIN changed ON changed.id = target.id;
+WHERE NOT EXISTS (SELECT id FROM changed);

@@ -32,3 +32,16 @@ class LoginSchema(RequestSchema):
 
     email = StoredText(required=True)
     password = Text(required=True)
+
+
+class ChangePasswordSchema(RequestSchema):
+    """The body of PUT /api/auth/password."""
+
+    password = Text(required=True)
+    new_password = Text(required=True, validate=length(8, 128))
+
+
+class CloseAccountSchema(RequestSchema):
+    """The body of DELETE /api/auth/account."""
+
+    password = Text(required=True)

@@ -11,11 +11,12 @@ import math
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 import psycopg
-from flask import current_app
+from flask import current_app, g
+from psycopg import errors
 from psycopg_pool import ConnectionPool
 
 from taskapi.config import Config
@@ -28,7 +29,7 @@ from taskapi.database.connection import (
 )
 from taskapi.database.places import Places
 from taskapi.database.statements import STATEMENTS
-from taskapi.exceptions import DatabaseUnavailable
+from taskapi.exceptions import DatabaseUnavailable, TokenRevoked
 
 logger = logging.getLogger("taskapi")
 
@@ -42,6 +43,10 @@ QUERIES = {name: number_parameters(name, text) for name, text in STATEMENTS.item
 # All that runs with the rights of the role that the service logs in with.
 UNPRIVILEGED = {"list_applied_migrations": QUERIES["list_applied_migrations"]}
 
+# How often a write is repeated that a deadlock has ended. The service's own writes lock in one
+# order, but one that a DBA types can meet them the other way.
+DEADLOCKS = 2
+
 # Seconds after DB_STATEMENT_TIMEOUT until a server that has not answered is given up.
 SILENCE = 1.0
 
@@ -52,6 +57,10 @@ class ConnectionLost(DatabaseUnavailable):
 
 class RoleRefused(DatabaseUnavailable):
     """The role of a statement does not exist or is not granted: the statement didn't run."""
+
+
+class Deadlocked(DatabaseUnavailable):
+    """PostgreSQL ended the transaction, because it and another one waited for each other."""
 
 
 class Usage(threading.local):
@@ -94,6 +103,7 @@ class Database:
         # PostgreSQL ends a statement at its limit, unless the server is stopped or unreachable.
         self._silence = config.db_statement_timeout + SILENCE
         self._statement_timeout = config.db_statement_timeout
+        self.max_tasks = str(config.max_tasks)
         self._pool = ConnectionPool(
             config.database_url,
             connection_class=Connection,
@@ -135,8 +145,11 @@ class Database:
         return {"statement_timeout": f"{round(min(seconds, self._statement_timeout) * 1000)}ms"}
 
     def as_user(self, user_id: str) -> Actor:
-        """Act as a user: row-level security shows this user's rows only."""
-        return Actor(self, "taskapi_user", QUERIES, user_id=user_id)
+        """Act as a user: row-level security shows this user's rows only.
+
+        The request's token, `g.issued_at`, must not have been revoked.
+        """
+        return Actor(self, "taskapi_user", QUERIES, user_id=user_id, issued_at=g.issued_at)
 
     def as_login(self, email: str) -> Actor:
         """Act for a sign-up or login: row-level security shows this email's account only."""
@@ -151,12 +164,13 @@ class Database:
         return Actor(self, "none", UNPRIVILEGED)
 
     def run(
-        self, statement: Statement, params: Mapping[str, Any], acting: Mapping[str, str]
+        self, statement: Statement, params: Mapping[str, Any], acting: Mapping[str, Any]
     ) -> list[Any]:
         """Run a statement with an identity and return its rows. Only Actor calls this.
 
         `sql/act_as.sql` and the statement are sent together: one round trip and one transaction,
-        which the identity ends with. Raises DatabaseUnavailable, TooManyRequests and psycopg.Error.
+        which the identity ends with. Raises DatabaseUnavailable, TooManyRequests, TokenRevoked and
+        psycopg.Error.
         """
         name = statement.name.decode()
         with self._places.take(acting["user_id"]), self._connection() as conn:
@@ -180,9 +194,13 @@ class Database:
             finally:
                 self.usage.seconds += time.perf_counter() - started
             refusal = error_of(acted)
+            if refusal is None and acting["user_id"] and not acted.get_value(0, 0):
+                raise TokenRevoked
             error = refusal or error_of(result)
             if error is None:
                 return conn.load_rows(result)
+            if isinstance(error, errors.DeadlockDetected):
+                raise Deadlocked(f"{name}: {describe(error)}") from error
             if error.sqlstate in POISONING_SQLSTATES:
                 conn.close()
             if conn.closed or isinstance(error, psycopg.OperationalError):
@@ -232,7 +250,7 @@ class Actor:
     """
 
     def __init__(
-        self, database: Database, role: str, statements: Mapping[str, Statement], **identity: str
+        self, database: Database, role: str, statements: Mapping[str, Statement], **identity: Any
     ) -> None:
         self._database = database
         self._statements = statements
@@ -240,7 +258,9 @@ class Actor:
         self._acting = {
             "role": role,
             "user_id": "",
+            "issued_at": 0.0,
             "email": "",
+            "max_tasks": database.max_tasks,
             **identity,
             **database.limit_statement(math.inf),
         }
@@ -266,11 +286,14 @@ class Actor:
     ) -> list[Any]:
         """Run the INSERT, UPDATE or DELETE of this name and return its RETURNING rows.
 
-        `violations` maps a constraint's name to the exception to raise when it is violated. Never
-        repeated: if the connection breaks, the statement may have been committed. Raises
-        DatabaseUnavailable.
+        `violations` maps a constraint's name to the exception to raise when it is violated.
+        Repeated only after a deadlock, when nothing has been written: if the connection breaks, the
+        statement may have been committed. Raises DatabaseUnavailable.
         """
         try:
+            for _ in range(DEADLOCKS):
+                with suppress(Deadlocked):
+                    return self._run(name, params)
             return self._run(name, params)
         except psycopg.IntegrityError as error:
             violated = (violations or {}).get(error.diag.constraint_name or "")

@@ -9,7 +9,7 @@ from typing import Any
 
 from gunicorn import http
 
-from taskapi.web.payloads import MAX_BODY_BYTES
+from taskapi.web.payloads import MAX_BATCH_BYTES, MAX_BODY_BYTES
 
 # Seconds that a client may take to send a request's head from its first byte on, to send the body
 # after it, to receive some of a response, and to stop sending after the last response.
@@ -167,9 +167,11 @@ class Client:
                 raise http.errors.LimitRequestHeaders("no end of the head")
             return False
         self.request = next(self.parser)
+        is_batch = self.request.path.endswith("/tasks/batch")
+        limit = MAX_BATCH_BYTES if is_batch else MAX_BODY_BYTES
         # Chunks have no length. The application refuses them.
-        length: int = getattr(self.request.body.reader, "length", MAX_BODY_BYTES + 1)
-        self.is_early = length > MAX_BODY_BYTES
+        length: int = getattr(self.request.body.reader, "length", limit + 1)
+        self.is_early = length > limit
         if self.is_early:
             self.request.force_close()
         elif self._buffered < length:

@@ -13,11 +13,15 @@ from collections.abc import Iterable
 from datetime import datetime
 from functools import cache
 from hashlib import blake2b
+from typing import Any
 
 from flask import request
 from werkzeug.http import parse_etags
 
-from taskapi.tasks.queries import Task, Versions
+Task = dict[str, Any]
+
+# The values of `updated_at` that a task may have for it to be written; None for any.
+Versions = list[datetime] | None
 
 # Release 0.1 had no hash of the members.
 TAG = re.compile(
@@ -36,6 +40,17 @@ def tag_list(tasks: list[Task], link: str) -> str:
     return _hash([link, *rows], size=16)
 
 
+def tag_changes(changes: list[Task], token: str) -> str:
+    """Return the strong tag of a page of the change feed."""
+    rows = (tag_task(change) if "updated_at" in change else change["id"] for change in changes)
+    return _hash([token, *rows], size=16)
+
+
+def is_creation() -> bool:
+    """Tell whether the request is only for a task that doesn't exist: `If-None-Match: *`."""
+    return parse_etags(request.headers.get("If-None-Match")).star_tag
+
+
 def is_known(tag: str) -> bool:
     """Tell whether If-None-Match names the tag, by the weak comparison."""
     return parse_etags(request.headers.get("If-None-Match")).contains_weak(tag)
@@ -43,7 +58,11 @@ def is_known(tag: str) -> bool:
 
 def read_versions() -> Versions:
     """Return the versions of a task that If-Match names, by the strong comparison."""
-    header = request.headers.get("If-Match")
+    return parse_versions(request.headers.get("If-Match"))
+
+
+def parse_versions(header: str | None) -> Versions:
+    """Return the versions that an If-Match of this value names; None for any."""
     tags = parse_etags(header)
     if header is None or tags.star_tag:
         return None

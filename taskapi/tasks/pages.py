@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 from hashlib import sha384
 from urllib.parse import quote, urlencode
 
-from flask import request, url_for
+from flask import request
 from itsdangerous import BadData, URLSafeSerializer
 
 from taskapi import config
 from taskapi.exceptions import InvalidInput, fault
 from taskapi.tasks.queries import Position
 from taskapi.web.payloads import query_pairs
+from taskapi.web.public_url import public_url
 
-CURSOR = re.compile(r"[A-Za-z0-9_.-]+")
+SIGNED = re.compile(r"[A-Za-z0-9_.-]+")
 
 
 def read_cursor(cursor: str | None, *scope: object) -> Position | None:
@@ -26,11 +28,10 @@ def read_cursor(cursor: str | None, *scope: object) -> Position | None:
     """
     if cursor is None:
         return None
-    # The decoder of the signature ignores other characters.
-    if CURSOR.fullmatch(cursor):
-        with suppress(BadData):
-            return Position(*_serializer(scope).loads(cursor))
-    raise InvalidInput(fault("query", "cursor", "Must be a cursor of this list"))
+    position = read_signed(cursor, *scope)
+    if position is None:
+        raise InvalidInput(fault("query", "cursor", "Must be a cursor of this list"))
+    return Position(*position)
 
 
 def link_next(after: Position, *scope: object) -> str:
@@ -38,13 +39,29 @@ def link_next(after: Position, *scope: object) -> str:
 
     The scope is the list's user, order and filters.
     """
-    cursor = _serializer(scope).dumps(after)
+    cursor = sign(after, *scope)
     pairs = [pair for pair in query_pairs() if pair[0] != "cursor"]
     query = urlencode(
         [*pairs, ("cursor", cursor)], errors="surrogateescape", quote_via=quote, safe=""
     )
-    path = url_for(str(request.endpoint), **(request.view_args or {}))
-    return f'<{path}?{query}>; rel="next"'
+    url = public_url(str(request.endpoint), **(request.view_args or {}))
+    return f'<{url}?{query}>; rel="next"'
+
+
+def sign(value: Sequence[str], *scope: object) -> str:
+    """Return a text for clients to send back, which `read_signed` reads for the same scope only."""
+    text: str = _serializer(scope).dumps(value)
+    return text
+
+
+def read_signed(text: str, *scope: object) -> list[str] | None:
+    """Return what `sign` was given for the same scope, or None."""
+    # The decoder of the signature ignores other characters.
+    if SIGNED.fullmatch(text):
+        with suppress(BadData):
+            value: list[str] = _serializer(scope).loads(text)
+            return value
+    return None
 
 
 def _serializer(scope: tuple[object, ...]) -> URLSafeSerializer:

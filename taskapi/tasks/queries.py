@@ -8,24 +8,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any, NamedTuple
+
+import orjson
+from psycopg import errors
+from psycopg.types.json import Jsonb
 
 from taskapi import config
 from taskapi.database import pool
 from taskapi.exceptions import (
+    BatchTooLarge,
+    DatabaseUnavailable,
     EmailOfAnotherUser,
     IdempotencyKeyReused,
     TaskChanged,
     TooManyIdempotencyKeys,
+    TooManyTasks,
     UnknownUser,
 )
+from taskapi.tasks.etags import Task, Versions, tag_task
 
-Task = dict[str, Any]
 Members = Mapping[str, Any]
-
-# The values of `updated_at` that a task may have for it to be written; None for any.
-Versions = list[datetime] | None
 
 
 class Position(NamedTuple):
@@ -44,12 +47,38 @@ OLDEST = Position("-infinity", "00000000-0000-0000-0000-000000000000")
 MAX_PAGE_BYTES = 2 * 1024 * 1024
 MAX_CANDIDATES = 10_000
 
+# How often a statement is run that has written nothing, because a task has appeared meanwhile.
+TRIES = 5
+
 
 class Page(NamedTuple):
     """A page of a list, and the position where the next one starts, or None."""
 
     tasks: list[Task]
     next: Position | None
+
+
+class FeedPosition(NamedTuple):
+    """A position in a user's change feed: after the change of this time and task."""
+
+    epoch: str
+    at: str
+    id: str
+
+
+class Changes(NamedTuple):
+    """A page of the change feed, the position after it, and whether there is more by now."""
+
+    changes: list[Task]
+    next: FeedPosition
+    more: bool
+
+
+class BatchResult(NamedTuple):
+    """Each operation's status and task, whose members are null if there is none to show."""
+
+    outcomes: list[tuple[int, Task]]
+    is_written: bool
 
 
 class Creation(NamedTuple):
@@ -62,7 +91,7 @@ class Creation(NamedTuple):
 def create_task(*, user_id: str, provider_email: str | None, members: Members) -> Task:
     """Create a task and, with `provider_email`, its user if the user does not exist.
 
-    Raises UnknownUser if the account is gone, and EmailOfAnotherUser.
+    Raises UnknownUser if the account is gone, EmailOfAnotherUser and TooManyTasks.
     """
     task: Task
     [task] = (
@@ -70,7 +99,7 @@ def create_task(*, user_id: str, provider_email: str | None, members: Members) -
         .as_user(user_id)
         .write(
             "create_task",
-            {"tasks_user_id_fkey": _missing_user(provider_email)},
+            _violations(provider_email),
             provider_email=provider_email,
             members=members,
         )
@@ -96,7 +125,7 @@ def create_task_once(
         .as_user(user_id)
         .write(
             "create_task_once",
-            {"idempotency_keys_user_id_fkey": _missing_user(provider_email)},
+            _violations(provider_email),
             key=key,
             request_hash=request_hash,
             provider_email=provider_email,
@@ -110,6 +139,28 @@ def create_task_once(
     if not is_same_request:
         raise IdempotencyKeyReused
     return Creation(row, is_replay)
+
+
+def put_task(*, user_id: str, id: str, provider_email: str | None, members: Members) -> Task:
+    """Create a task with this id, and its user as `create_task` does.
+
+    Raises also TaskChanged if the user has a task with this id.
+    """
+    for _ in range(TRIES):
+        rows = (
+            pool.current()
+            .as_user(user_id)
+            .write(
+                "put_task",
+                _violations(provider_email),
+                id=id,
+                provider_email=provider_email,
+                members=members,
+            )
+        )
+        if task := _written(rows):
+            return task
+    raise DatabaseUnavailable("put_task: the task comes and goes")
 
 
 def list_tasks(*, user_id: str, after: Position | None, limit: int, **filters: Any) -> Page:
@@ -179,6 +230,77 @@ def delete_task(*, user_id: str, id: str, versions: Versions) -> bool:
     return _written(rows) is not None
 
 
+def list_changes(*, user_id: str, since: FeedPosition | None, limit: int) -> Changes | None:
+    """Return up to `limit` changes after a position; without one, none and the position of now.
+
+    A change is a task, or a deletion: `{"id", "deleted": True}`. Returns None if the changes since
+    the position are not known any more.
+    """
+    rows = (
+        pool.current()
+        .as_user(user_id)
+        .read(
+            "list_changes",
+            after_at=since.at if since else NEWEST.created_at,
+            after_id=since.id if since else NEWEST.id,
+            limit=limit,
+            max_bytes=MAX_PAGE_BYTES,
+        )
+    )
+    epoch, clock_at = rows[0]["epoch"], rows[0]["clock_at"]
+    if since is None:
+        return Changes([], FeedPosition(epoch, clock_at, NEWEST.id), False)
+    if epoch != since.epoch or rows[0]["is_purged"]:
+        return None
+    changes: list[Task] = []
+    for row in rows:
+        is_deleted, is_full = row.pop("is_deleted"), row.pop("is_full")
+        for name in ("epoch", "clock_at", "is_purged"):
+            del row[name]
+        if row["id"] is None:
+            break
+        if len(changes) == limit:
+            return Changes(changes, since, True)
+        since = FeedPosition(epoch, row["updated_at"], row["id"])
+        changes.append({"id": row["id"], "deleted": True} if is_deleted else row)
+        if is_full:
+            return Changes(changes, since, True)
+    return Changes(changes, since, False)
+
+
+def write_batch(
+    *, user_id: str, provider_email: str | None, operations: list[Members], atomic: bool
+) -> BatchResult:
+    """Do what the operations say, in one transaction; with `atomic`, all of them or none.
+
+    An operation has `op`, and `id`, `members` and `versions` as `sql/tasks/write_batch.sql` has
+    them. Raises BatchTooLarge, UnknownUser, EmailOfAnotherUser and TooManyTasks.
+    """
+    for _ in range(TRIES):
+        try:
+            rows = (
+                pool.current()
+                .as_user(user_id)
+                .write(
+                    "write_batch",
+                    _violations(provider_email),
+                    provider_email=provider_email,
+                    operations=Jsonb(operations, dumps=orjson.dumps),
+                    atomic=atomic,
+                    max_bytes=MAX_PAGE_BYTES,
+                )
+            )
+        except errors.UniqueViolation:
+            continue  # a task was created meanwhile, and nothing was written
+        if rows and rows[0]["is_too_large"]:
+            raise BatchTooLarge
+        is_written = not rows or rows[0]["is_written"]
+        for row in rows:
+            del row["is_written"], row["is_too_large"]
+        return BatchResult([(row.pop("status"), row) for row in rows], is_written)
+    raise DatabaseUnavailable("write_batch: its tasks come and go")
+
+
 def _extent(after: Position, limit: int, filters: Members) -> dict[str, Any]:
     """Return where a page starts, and how much it may have."""
     is_filtered = any(value is not None for value in filters.values())
@@ -212,12 +334,17 @@ def _page(rows: list[dict[str, Any]], limit: int) -> Page:
     return Page(tasks, next)
 
 
-def _missing_user(provider_email: str | None) -> type[Exception]:
-    """Return what it means that a task's user does not exist.
+def _violations(provider_email: str | None) -> dict[str, type[Exception]]:
+    """Return what the violations of constraints mean when a task is created.
 
     An identity provider's user is created with the task, unless another account has the email.
     """
-    return UnknownUser if provider_email is None else EmailOfAnotherUser
+    missing = UnknownUser if provider_email is None else EmailOfAnotherUser
+    return {
+        "tasks_user_id_fkey": missing,
+        "idempotency_keys_user_id_fkey": missing,
+        "tasks_of_user_max": TooManyTasks,
+    }
 
 
 def _written(rows: list[Task]) -> Task | None:
@@ -225,6 +352,9 @@ def _written(rows: list[Task]) -> Task | None:
 
     Raises TaskChanged if the task exists, but not in a version that the statement was for.
     """
-    if rows and rows[0]["id"] is None:
-        raise TaskChanged
-    return rows[0] if rows else None
+    if not rows:
+        return None
+    [task] = rows
+    if not task.pop("is_written"):
+        raise TaskChanged(task, tag_task(task))
+    return task

@@ -8,27 +8,38 @@ from flask import Blueprint, Response, g, jsonify, request, url_for
 from marshmallow import Schema
 
 from taskapi.accounts.authorization import authorize
-from taskapi.exceptions import InvalidInput, TaskNotFound
-from taskapi.tasks import etags, idempotency, pages, queries
+from taskapi.exceptions import BatchRefused, ChangesPurged, InvalidInput, TaskNotFound, fault
+from taskapi.tasks import batch, changes, etags, idempotency, pages, queries
 from taskapi.tasks.queries import Task
 from taskapi.tasks.schemas import (
+    CompleteTaskQuerySchema,
     CompleteTaskSchema,
     CreateTaskSchema,
+    ListChangesSchema,
     ListTasksSchema,
     PatchTaskSchema,
     StoredTitleSchema,
     UpdateTaskSchema,
 )
-from taskapi.web.payloads import MERGE_PATCH, NOT_AN_OBJECT, load, load_query, read_body
+from taskapi.web.payloads import (
+    MAX_BATCH_BYTES,
+    MERGE_PATCH,
+    NOT_AN_OBJECT,
+    load,
+    load_query,
+    read_body,
+)
 
 bp = Blueprint("tasks", __name__, url_prefix="/api/<user_id>/tasks")
 bp.before_request(authorize)
 
 CREATE = CreateTaskSchema()
 LIST = ListTasksSchema()
+CHANGES = ListChangesSchema()
 UPDATE = UpdateTaskSchema()
 PATCH = PatchTaskSchema()
 COMPLETE = CompleteTaskSchema()
+COMPLETE_QUERY = CompleteTaskQuerySchema()
 STORED_TITLE = StoredTitleSchema()
 
 LISTS = {"-created_at": queries.list_tasks, "created_at": queries.list_tasks_oldest_first}
@@ -77,6 +88,32 @@ def list_tasks(user_id: str) -> Response:
     return response
 
 
+@bp.get("/changes")
+def list_changes(user_id: str) -> Response:
+    """List what has changed since a token, a page at a time."""
+    query = load_query(CHANGES)
+    since = changes.read_token(query["since"], user_id)
+    page = queries.list_changes(user_id=user_id, since=since, limit=query["limit"])
+    if page is None:
+        raise ChangesPurged(changes.collection_url(user_id))
+    token = changes.make_token(page.next, user_id)
+    body = {"changes": page.changes, "next": token, "more": page.more}
+    return tagged(body, etags.tag_changes(page.changes, token))
+
+
+@bp.post("/batch")
+def write_batch(user_id: str) -> dict[str, Any]:
+    """Create, change and delete up to 1,000 tasks."""
+    operations, atomic = batch.read_batch(read_body(max_bytes=MAX_BATCH_BYTES))
+    outcomes, is_written = queries.write_batch(
+        user_id=user_id, provider_email=g.provider_email, operations=operations, atomic=atomic
+    )
+    results = [batch.show_result(status, task) for status, task in outcomes]
+    if not is_written:
+        raise BatchRefused(results)
+    return {"results": results}
+
+
 @bp.get("/<id>")
 def get_task(user_id: str, id: str) -> Response:
     """Read one task."""
@@ -85,7 +122,14 @@ def get_task(user_id: str, id: str) -> Response:
 
 @bp.put("/<id>")
 def update_task(user_id: str, id: str) -> Response:
-    """Change the title and, if it is sent, the description."""
+    """Change the title and, if it is sent, the description, or create a task with this id."""
+    if etags.is_creation():
+        members = load(CREATE, read_body())
+        return created(
+            queries.put_task(
+                user_id=user_id, id=id, provider_email=g.provider_email, members=members
+            )
+        )
     return change_task(user_id, id, UPDATE, read_body() or {})
 
 
@@ -100,9 +144,13 @@ def patch_task(user_id: str, id: str) -> Response:
 
 @bp.patch("/<id>/complete")
 def complete_task(user_id: str, id: str) -> Response:
-    """Complete or reopen a task, as the body says. Toggle it if there is no body."""
-    body = read_body()
-    completed = None if body is None else load(COMPLETE, body)["completed"]
+    """Complete or reopen a task, as the body or the query says. Toggle it if neither does."""
+    body, query = read_body(), load_query(COMPLETE_QUERY)
+    completed = None
+    if body is not None or query:
+        completed = load(COMPLETE, query | (body or {}))["completed"]
+        if query.get("completed", completed) != completed:
+            raise InvalidInput(fault("query", "completed", "Must be the body's value"))
     versions = etags.read_versions()
     return found(
         queries.complete_task(user_id=user_id, id=id, completed=completed, versions=versions)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from marshmallow import validate
 
 from taskapi.web.fields import (
+    Array,
     Flag,
+    Identifier,
     QueryFlag,
     QueryInteger,
     RequestSchema,
@@ -13,8 +18,14 @@ from taskapi.web.fields import (
     StoredText,
     StrippedText,
     Text,
+    count,
     length,
 )
+
+
+def operation(name: str) -> Text:
+    """Return the field that says which operation of a batch an object is."""
+    return Text(required=True, validate=validate.Equal(name, error=f"Must be {name}"))
 
 
 class UpdateTaskSchema(RequestSchema):
@@ -37,6 +48,43 @@ class PatchTaskSchema(UpdateTaskSchema):
     completed = Flag()
 
 
+class CreateOperationSchema(CreateTaskSchema):
+    """An operation of a batch that creates a task."""
+
+    op = operation("create")
+    id = Identifier()
+
+
+class UpdateOperationSchema(PatchTaskSchema):
+    """An operation of a batch that changes a task. Absent members are unchanged."""
+
+    op = operation("update")
+    id = Identifier(required=True)
+    if_match = Text()
+
+
+class DeleteOperationSchema(RequestSchema):
+    """An operation of a batch that deletes a task."""
+
+    op = operation("delete")
+    id = Identifier(required=True)
+    if_match = Text()
+
+
+class BatchSchema(RequestSchema):
+    """The body of POST /api/{user_id}/tasks/batch. Each operation has a schema of its own."""
+
+    operations = Array(required=True, validate=count(0, 1000))
+    atomic = Flag(load_default=False)
+
+
+class ListChangesSchema(RequestSchema):
+    """The query string of GET /api/{user_id}/tasks/changes."""
+
+    since = Text(load_default=None)
+    limit = QueryInteger(1, 1000, load_default=1000)
+
+
 class StoredTitleSchema(RequestSchema):
     """A title that earlier releases accepted, which a client may send back unchanged."""
 
@@ -49,8 +97,22 @@ class CompleteTaskSchema(RequestSchema):
     completed = Flag(required=True)
 
 
+class CompleteTaskQuerySchema(RequestSchema):
+    """The query string of PATCH /api/{user_id}/tasks/{id}/complete: the body's member."""
+
+    completed = QueryFlag()
+
+
 class ListTasksSchema(RequestSchema):
     """The query string of GET /api/{user_id}/tasks."""
+
+    foreign: ClassVar[Mapping[str, str]] = {
+        "status": "completed",
+        "search": "q",
+        "offset": "cursor",
+        "page": "cursor",
+        "order_by": "sort",
+    }
 
     limit = QueryInteger(1, 1000, load_default=1000)
     cursor = Text(load_default=None)

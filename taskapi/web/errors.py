@@ -21,22 +21,45 @@ RETRY_WHEN_TOLD = {"Retry-After": "{error.retry_after}"}
 
 
 class Answer(NamedTuple):
-    """The response to an exception. A header's `{error.x}` is the exception's attribute x."""
+    """The response to an exception.
+
+    A header's `{error.x}` is the exception's attribute x, and so is each of `members`, which the
+    JSON object has besides `detail`.
+    """
 
     status: int
     detail: str
     headers: dict[str, str] = {}
+    members: tuple[str, ...] = ()
 
 
 ANSWERS: dict[type[Exception], Answer] = {
     exceptions.MissingToken: Answer(401, "Missing authentication token", BEARER),
     exceptions.InvalidToken: Answer(401, "Invalid token", BEARER),
+    exceptions.TokenRevoked: Answer(401, "Invalid token", BEARER),
     exceptions.UnknownUser: Answer(401, "Invalid token", BEARER),
     exceptions.TokenExpired: Answer(401, "Token expired", BEARER),
     exceptions.InvalidCredentials: Answer(401, "Invalid credentials", BEARER),
     exceptions.AccessDenied: Answer(403, "Access denied: user_id does not match the token"),
+    exceptions.AccountOfProvider: Answer(
+        403, "The account belongs to an identity provider: change it there"
+    ),
+    exceptions.TooManyTasks: Answer(403, "You have as many tasks as you may: delete some first"),
     exceptions.TaskNotFound: Answer(404, "Task not found"),
-    exceptions.TaskChanged: Answer(412, "The task has changed since"),
+    exceptions.TaskChanged: Answer(
+        412, "The task has changed since", {"ETag": '"{error.tag}"'}, ("current",)
+    ),
+    exceptions.BatchRefused: Answer(
+        409, "Nothing was written, because not every operation can be done", {}, ("results",)
+    ),
+    exceptions.BatchTooLarge: Answer(
+        413, "The batch's tasks are larger than 2 MiB: send fewer operations"
+    ),
+    exceptions.ChangesPurged: Answer(
+        410,
+        "The changes since this token are not known any more: list all tasks",
+        {"Link": '<{error.url}>; rel="collection"'},
+    ),
     exceptions.EmailTaken: Answer(409, "Email already registered"),
     exceptions.EmailOfAnotherUser: Answer(409, "The token's email belongs to another account"),
     exceptions.TooManyFailedLogins: Answer(
@@ -60,7 +83,9 @@ ANSWERS: dict[type[Exception], Answer] = {
     http.NotFound: Answer(404, "Not found"),
     http.MethodNotAllowed: Answer(405, "Method not allowed"),
     http.LengthRequired: Answer(411, "The request must say its length: send Content-Length"),
-    http.RequestEntityTooLarge: Answer(413, "The request body is larger than 64 KiB"),
+    http.RequestEntityTooLarge: Answer(
+        413, "The request body is larger than 64 KiB, or 1 MiB for a batch"
+    ),
     http.UnsupportedMediaType: Answer(415, "The request body must be declared as application/json"),
     http.InternalServerError: Answer(500, "Internal server error"),
 }
@@ -86,14 +111,17 @@ def answer_invalid_input(error: exceptions.InvalidInput) -> tuple[Response, int]
 
 def answer_exception(error: exceptions.TaskApiError) -> tuple[Response, int, dict[str, str]]:
     """Return the response that the table has for the exception's class or its nearest base."""
-    status, detail, headers = next(ANSWERS[base] for base in type(error).__mro__ if base in ANSWERS)
+    status, detail, headers, members = next(
+        ANSWERS[base] for base in type(error).__mro__ if base in ANSWERS
+    )
     if status >= 500:
         logger.warning("%s: %s", detail, error)
     elif error.__cause__ is not None:
         # The cause's class only: a library's message may quote a token.
         logger.debug("%s: %s", detail, type(error.__cause__).__name__)
     headers = {name: value.format(error=error) for name, value in headers.items()}
-    return jsonify(detail=detail), status, headers
+    body = {"detail": detail} | {name: getattr(error, name) for name in members}
+    return jsonify(body), status, headers
 
 
 def answer_http_exception(error: http.HTTPException) -> tuple[Any, int, dict[str, str]]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
+
+from taskapi.web.uuids import parse_uuid
 
 # What a single line can't have: control characters (Cc), line and paragraph separators, and
 # characters that turn the direction of the text after them (bidirectional embeddings, overrides and
@@ -23,7 +26,13 @@ INVISIBLE = (
 
 
 class RequestSchema(Schema):
-    """A JSON object or a query string. Members that the schema doesn't name are ignored."""
+    """A JSON object or a query string. Members that the schema doesn't name are ignored.
+
+    But not the parameters of other APIs in `foreign`, which name ours: ignoring a filter would give
+    a client more than it asked for.
+    """
+
+    foreign: ClassVar[Mapping[str, str]] = {}
 
     class Meta:
         unknown = EXCLUDE
@@ -83,6 +92,18 @@ class SingleLine(StrippedText):
         return text
 
 
+class Identifier(Text):
+    """A UUID. Returned in lower case."""
+
+    default_error_messages = {"uuid": "Must be a UUID"}
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
+        uuid = parse_uuid(super()._deserialize(value, attr, data, **kwargs))
+        if uuid is None:
+            raise self.make_error("uuid")
+        return uuid
+
+
 class Flag(fields.Field[bool]):
     """A JSON boolean. `1` and `"yes"` are not booleans."""
 
@@ -94,6 +115,21 @@ class Flag(fields.Field[bool]):
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> bool:
         if not isinstance(value, bool):
+            raise self.make_error("invalid")
+        return value
+
+
+class Array(fields.Field[list[Any]]):
+    """A JSON array."""
+
+    default_error_messages = {
+        "required": "Field required",
+        "null": "Must not be null",
+        "invalid": "Must be an array",
+    }
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> list[Any]:
+        if not isinstance(value, list):
             raise self.make_error("invalid")
         return value
 
@@ -125,3 +161,10 @@ def length(low: int, high: int) -> validate.Length:
     if low == 0:
         return validate.Length(max=high, error=f"Must have at most {high} characters")
     return validate.Length(low, high, error=f"Must have {low} to {high} characters")
+
+
+def count(low: int, high: int) -> validate.Length:
+    """Return a validator of an array's number of elements."""
+    if low == 0:
+        return validate.Length(max=high, error=f"Must have at most {high} elements")
+    return validate.Length(low, high, error=f"Must have {low} to {high} elements")

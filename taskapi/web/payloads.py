@@ -12,9 +12,11 @@ import orjson
 from flask import abort, request
 from marshmallow import Schema, ValidationError
 
-from taskapi.exceptions import Fault, InvalidInput, fault, missing
+from taskapi.exceptions import Fault, InvalidInput, Location, fault, missing
+from taskapi.web.fields import RequestSchema
 
 MAX_BODY_BYTES = 64 * 1024
+MAX_BATCH_BYTES = 1024 * 1024
 
 NOT_AN_OBJECT: Fault = {"loc": ["body"], "msg": "Must be a JSON object", "type": "value_error"}
 
@@ -29,7 +31,9 @@ JSON_ESCAPE = re.compile(
 )
 
 
-def load(schema: Schema, body: Mapping[str, Any] | None, location: str = "body") -> dict[str, Any]:
+def load(
+    schema: Schema, body: Mapping[str, Any] | None, location: Location = "body"
+) -> dict[str, Any]:
     """Return the members that the schema names, checked. No body counts as an empty object.
 
     Raises InvalidInput with one entry for each fault; `location` starts each entry's `loc`.
@@ -48,16 +52,21 @@ def load(schema: Schema, body: Mapping[str, Any] | None, location: str = "body")
     return checked
 
 
-def load_query(schema: Schema) -> dict[str, Any]:
+def load_query(schema: RequestSchema) -> dict[str, Any]:
     """Return the query parameters that the schema names, checked.
 
-    Raises InvalidInput, also for a parameter that is given twice.
+    Raises InvalidInput, also for a parameter that is given twice and for a foreign one.
     """
-    given = [(name, value) for name, value in query_pairs() if name in schema.fields]
+    pairs = query_pairs()
+    given = [(name, value) for name, value in pairs if name in schema.fields]
     names = [name for name, _ in given]
-    repeated = {name for name in names if names.count(name) > 1}
-    if repeated:
-        raise InvalidInput(*(fault("query", name, "Must be given once") for name in repeated))
+    messages = {
+        name: f"Not a parameter of this list: use {ours}"
+        for name, ours in schema.foreign.items()
+        if name in dict(pairs)
+    } | {name: "Must be given once" for name in names if names.count(name) > 1}
+    if messages:
+        raise InvalidInput(*(fault("query", name, text) for name, text in messages.items()))
     return load(schema, dict(given), "query")
 
 
@@ -70,19 +79,21 @@ def query_pairs() -> list[tuple[str, str]]:
     return parse_qsl(query, keep_blank_values=True, errors="surrogateescape")
 
 
-def read_body(media_types: Collection[str] = ()) -> dict[str, Any] | None:
+def read_body(
+    media_types: Collection[str] = (), max_bytes: int = MAX_BODY_BYTES
+) -> dict[str, Any] | None:
     """Return the request's JSON object, or None if there is no body.
 
     `media_types` are the accepted ones; empty means any JSON type. Raises InvalidInput for a JSON
     value that is not an object. Aborts with 400 if the body is not JSON or not complete, 411
-    without a length, 413 above MAX_BODY_BYTES and 415 for another media type.
+    without a length, 413 above `max_bytes` and 415 for another media type.
     """
     # Werkzeug would cut a body of unknown length at its limit and pass on the first part.
     if "Transfer-Encoding" in request.headers:
         abort(411)
     if not request.content_length:
         return None
-    if request.content_length > MAX_BODY_BYTES:
+    if request.content_length > max_bytes:
         abort(413)
     body = request.get_data(cache=False)
     if len(body) != request.content_length:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import time
 import uuid
@@ -12,23 +13,25 @@ from functools import partial
 from typing import Any
 
 import httpx
+import jwt
 import psycopg
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from taskapi.accounts import key_set
+from taskapi.accounts import key_set, tokens
 from taskapi.accounts.key_set import KeySet
 from taskapi.exceptions import IdentityProviderUnavailable, InvalidToken
 from tests.support.accounts import PASSWORD, Account
-from tests.support.checks import assert_error, assert_task
+from tests.support.checks import UUID, assert_error, assert_task
 from tests.support.fixtures import MakeService
 from tests.support.identity_provider import IdentityProvider
-from tests.support.service import SECRET, Service, wait_until
+from tests.support.service import ROOT, SECRET, Service, wait_until
 from tests.support.tokens import BAD_TOKENS, EXPIRED, HS256, INVALID, forge, swap_claims
 
 UNAVAILABLE = "The identity provider is not available"
 ISSUER, AUDIENCE = "https://idp.example", "taskapi"
 ALGORITHMS = ["EdDSA", "ES256", "RS256"]
+NAMESPACE = "e7d06990-e6a5-45b6-89ee-f41acaad897b"
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +56,83 @@ def idp_client(idp_service: Service) -> Iterator[httpx.Client]:
 def call(client: httpx.Client, token: str, method: str = "GET", **kwargs: Any) -> httpx.Response:
     """Call the tasks of the user that a token names, whatever its signature."""
     claims = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
+    subject = str(claims.get("sub"))
+    user_id = subject if UUID.fullmatch(subject.lower()) else "me"
     headers = {"Authorization": f"Bearer {token}", **kwargs.pop("headers", {})}
-    return client.request(method, f"/api/{claims.get('sub')}/tasks", headers=headers, **kwargs)
+    return client.request(method, f"/api/{user_id}/tasks", headers=headers, **kwargs)
+
+
+def version_5(namespace: str, name: str) -> str:
+    """RFC 9562, 5.5, done by hand."""
+    digest = bytearray(hashlib.sha1(uuid.UUID(namespace).bytes + name.encode()).digest()[:16])  # noqa: S324
+    digest[6] = digest[6] & 0x0F | 0x50
+    digest[8] = digest[8] & 0x3F | 0x80
+    return str(uuid.UUID(bytes=bytes(digest)))
+
+
+# As the common providers make them: Better Auth, Auth0, Google, and one of any characters.
+SUBJECTS = [
+    "R4nD0mAlnumIdOf32CharactersBetter",
+    "auth0|5f7c8ec7c33c6c004bbafe82",
+    "109876543210987654321",
+    "é/..?#\0 x",
+    "6f1c1d8e2f0b4c3a9d510d8f5b7a2c11",
+]
+
+
+@pytest.mark.parametrize("subject", SUBJECTS)
+def test_a_subject_that_is_no_uuid_stands_for_one(
+    idp_client: httpx.Client, provider: IdentityProvider, database: psycopg.Connection, subject: str
+) -> None:
+    issuer, email = f"{ISSUER}/{uuid.uuid4()}/", f"{uuid.uuid4().hex}@idp.example"
+    token = provider.sign("RS256", sub=subject, iss=issuer, email=email)
+    user_id = version_5(version_5(NAMESPACE, issuer), subject)
+    user = Account(idp_client, user_id, email, token)
+    first = user.create("first")
+    assert_task(first)
+    assert first["user_id"] == user_id
+    # After the next login, with another key, and by a client that doesn't compute it.
+    token = provider.sign("ES256", sub=subject, iss=issuer, email=email)
+    again = Account(idp_client, "me", email, token)
+    assert again.request("GET").json() == [first]
+    assert again.request("DELETE", f"/{first['id']}").status_code == 204
+    row = database.execute("SELECT email FROM users WHERE id = %s", [user_id]).fetchone()
+    assert row == (email,)
+    # The same subject of another issuer, and another subject of the same, are other users.
+    for other in (
+        {"sub": subject, "iss": issuer.removesuffix("/")},
+        {"sub": f"{subject} ", "iss": issuer},
+    ):
+        response = idp_client.get(
+            user.tasks,
+            headers={"Authorization": f"Bearer {provider.sign('RS256', **other)}"},
+        )
+        assert_error(response, 403, "Access denied: user_id does not match the token")
+
+
+def test_a_subject_that_is_a_uuid_stays_itself(
+    idp_client: httpx.Client, provider: IdentityProvider
+) -> None:
+    sub = str(uuid.uuid4())
+    token = provider.sign("EdDSA", sub=sub.upper(), iss=ISSUER)
+    created = Account(idp_client, "me", "", token).create()
+    assert created["user_id"] == sub
+    assert call(idp_client, token).json() == [created]
+
+
+def test_the_pages_example_is_right() -> None:
+    """Others compute the id of a user with it."""
+    page = (ROOT / "docs" / "api.md").read_text()
+    assert NAMESPACE in page
+    issuer, subject = "https://example.eu.auth0.com/", "auth0|5f7c8ec7c33c6c004bbafe82"
+    assert issuer in page
+    assert subject in page
+    assert f"#> {version_5(version_5(NAMESPACE, issuer), subject)}\n" in page
+
+
+def test_the_namespace_never_changes() -> None:
+    """Every user of a provider would lose their tasks."""
+    assert str(tokens.PROVIDERS) == NAMESPACE
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -146,6 +224,13 @@ def public_pem(provider: IdentityProvider, kid: str) -> str:
     return pem.decode()
 
 
+def sign_claims(provider: IdentityProvider, claims: dict[str, Any]) -> str:
+    """Sign claims as they are with a key of the provider: the library refuses some."""
+    user = {"email": f"{uuid.uuid4().hex}@idp.example", "exp": int(time.time()) + 3600}
+    payload = json.dumps(user | claims).encode()
+    return jwt.PyJWS().encode(payload, provider.private["EdDSA"][1], "EdDSA", {"kid": "EdDSA"})
+
+
 def resign(token: str, header: object, secret: str) -> str:
     """Keep the claims, replace the header, and sign with HMAC."""
     return forge(header, base64.urlsafe_b64decode(token.split(".")[1] + "=="), secret)
@@ -155,7 +240,18 @@ BAD: dict[str, tuple[Callable[[IdentityProvider], str], str]] = {
     "expired": (lambda p: p.sign("EdDSA", exp=int(time.time()) - 60), EXPIRED),
     "without exp": (lambda p: p.sign("EdDSA", exp=None), INVALID),
     "without sub": (lambda p: p.sign("EdDSA", sub=None), INVALID),
-    "sub is no UUID": (lambda p: p.sign("EdDSA", sub="auth0|5f7c8ec7c33c6c004bbafe82"), INVALID),
+    "sub is empty": (lambda p: p.sign("EdDSA", sub="", iss=ISSUER), INVALID),
+    "sub is a number": (lambda p: p.sign("EdDSA", sub=5, iss=ISSUER), INVALID),
+    "sub is a lone surrogate": (lambda p: p.sign("EdDSA", sub="\ud800", iss=ISSUER), INVALID),
+    "sub is no UUID, without iss": (lambda p: p.sign("EdDSA", sub="auth0|5f7c8ec7"), INVALID),
+    "sub is no UUID, iss is empty": (
+        lambda p: p.sign("EdDSA", sub="auth0|5f7c8ec7", iss=""),
+        INVALID,
+    ),
+    "sub is no UUID, iss is a number": (
+        lambda p: sign_claims(p, {"sub": "auth0|5f7c8ec7", "iss": 5}),
+        INVALID,
+    ),
     "without email": (lambda p: p.sign("EdDSA", email=None), INVALID),
     "email is a number": (lambda p: p.sign("EdDSA", email=5), INVALID),
     "email is none": (lambda p: p.sign("EdDSA", email="nobody"), INVALID),

@@ -101,6 +101,10 @@ def test_every_call_can_be_made(page: Page) -> None:
     assert (status, json.loads(changed)["description"]) == (200, "two litres")
     status, changed = docs.call("complete_task", {"completed": True}, **task)
     assert (status, json.loads(changed)["completed"]) == (200, True)
+    status, changes = docs.call("list_changes")
+    assert (status, json.loads(changes)["changes"]) == (200, [])
+    status, written = docs.call("write_batch", {"operations": [{"op": "create", "title": "Jam"}]})
+    assert (status, json.loads(written)["results"][0]["status"]) == (200, 201)
     assert docs.call("delete_task", **task)[0] == 204
     assert docs.call("get_task", **task)[0] == 404
     for operation in ("index", "health", "ready"):

@@ -30,6 +30,7 @@ from tests.support.nginx import Nginx
 from tests.support.service import PATIENCE, ROOT, Service, environment, free_port, wait_until
 
 OUTSIDE = "127.0.0.2"
+TOO_LARGE = "The request body is larger than 64 KiB, or 1 MiB for a batch"
 
 
 @pytest.fixture(scope="module")
@@ -266,7 +267,9 @@ def test_a_body_may_have_64_kib_and_no_more(user: Account, chunked: bool) -> Non
         if status == 201:
             assert response.status_code == 201
         else:
-            assert_own_error(response, 413, "The request body is larger than 64 KiB")
+            assert_own_error(
+                response, 413, "The request body is larger than 64 KiB, or 1 MiB for a batch"
+            )
 
 
 def test_a_client_that_logs_in_too_often_has_to_wait(nginx: Nginx) -> None:
@@ -319,6 +322,17 @@ def test_nobody_chooses_the_address_that_failed_logins_are_counted_by(nginx: Ngi
         assert_error(response, 429, "Too many failed logins: try again later")
         body = {"email": "somebody@example.com", "password": PASSWORD}
         assert_error(other.post("/api/auth/login", json=body), 401)
+
+
+def test_a_link_leads_through_nginx_whatever_the_client_says(nginx: Nginx, user: Account) -> None:
+    for title in ("first", "second"):
+        user.create(title)
+    said = {"X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "http"}
+    for headers in ({}, said):
+        page = user.request("GET", "?limit=1", headers=headers)
+        url = page.links["next"]["url"]
+        assert url.startswith(f"{nginx.url}{user.tasks}?")
+        assert user.client.get(url, headers=user.headers).json()[0]["title"] == "first"
 
 
 @pytest.mark.parametrize("path", ["/ready", "/ready/", "//ready", "/x/../ready"])

@@ -10,14 +10,16 @@ from tests.faults.ledger import Verdict
 from tests.faults.load import EXCUSED, Load
 
 LONG = os.environ.get("FAULTS") == "long"
-PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = DOCS / "faults.md"
 
 
 class Table(NamedTuple):
-    """A table in docs/faults.md, between two comments with its name."""
+    """A table in a page of docs/, between two comments with its name."""
 
     name: str
     columns: tuple[str, ...]
+    page: Path = PAGE
 
     @property
     def begin(self) -> str:
@@ -43,6 +45,7 @@ _FAULTS = (
     "Notes",
 )
 FAULTS = Table("results", _FAULTS)
+PATRONI = Table("patroni", _FAULTS, DOCS / "scaling.md")
 HOSTILE = Table(
     "hostile",
     (
@@ -65,7 +68,7 @@ class Result(NamedTuple):
     cells: tuple[str, ...]
 
 
-RESULTS: dict[Table, list[Result]] = {FAULTS: [], HOSTILE: []}
+RESULTS: dict[Table, list[Result]] = {FAULTS: [], PATRONI: [], HOSTILE: []}
 
 
 def choose(short: int, long: int) -> int:
@@ -74,7 +77,12 @@ def choose(short: int, long: int) -> int:
 
 
 def conclude(
-    load: Load, database_url: str, scenario: str, rounds: int | str, notes: str = ""
+    load: Load,
+    database_url: str,
+    scenario: str,
+    rounds: int | str,
+    notes: str = "",
+    table: Table = FAULTS,
 ) -> Verdict:
     """Compare, write the row, and fail if anything was lost, doubled, or answered as a defect."""
     verdict = load.settle(database_url)
@@ -91,7 +99,7 @@ def conclude(
         f"{slowest:.1f} s",
         notes,
     )
-    RESULTS[FAULTS].append(Result(scenario, cells))
+    RESULTS[table].append(Result(scenario, cells))
     assert (verdict.lost, verdict.doubled) == (0, 0), cells
     assert set(load.failures) <= EXCUSED, load.failures
     return verdict
@@ -104,13 +112,13 @@ def render(table: Table, results: list[Result]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def write_page(table: Table, results: list[Result], page: Path = PAGE) -> None:
-    """Renew these scenarios' rows in the page, and keep the others."""
-    text = page.read_text()
+def write_page(table: Table, results: list[Result]) -> None:
+    """Renew these scenarios' rows in the table's page, and keep the others."""
+    text = table.page.read_text()
     before, rest = text.split(table.begin)
     old, after = rest.split(table.end)
     rows = [tuple(cell.strip() for cell in line.split("|")[1:-1]) for line in old.splitlines()[2:]]
     kept = {row[0]: Result(row[0], row[1:]) for row in rows}
     kept |= {result.scenario: result for result in results}
     rows_now = render(table, list(kept.values()))
-    page.write_text(f"{before}{table.begin}{rows_now}{table.end}{after}")
+    table.page.write_text(f"{before}{table.begin}{rows_now}{table.end}{after}")

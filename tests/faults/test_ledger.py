@@ -133,8 +133,9 @@ def test_a_page_keeps_the_rows_of_what_was_not_run(tmp_path: Path) -> None:
     page.write_text(f"before\n{report.FAULTS.begin}{report.FAULTS.end}after\n")
     cells = tuple("0" * (len(report.FAULTS.columns) - 1))
     results = [report.Result("2. b", cells), report.Result("1. a", cells)]
-    report.write_page(report.FAULTS, results, page)
-    report.write_page(report.FAULTS, [report.Result("2. b", ("9", *cells[1:]))], page)
+    table = report.FAULTS._replace(page=page)
+    report.write_page(table, results)
+    report.write_page(table, [report.Result("2. b", ("9", *cells[1:]))])
     before, *lines, after = page.read_text().splitlines()
     assert (before, after) == ("before", "after")
     rows = [line.split(" | ")[:2] for line in lines if ". " in line]

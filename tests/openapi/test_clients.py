@@ -86,7 +86,21 @@ def test_a_generated_client_takes_the_tour(service: Service) -> None:
         )
         body = models.PatchTaskRequest(description="two litres")
         stale = call("tasks.patch_task", user, task.id, client=client, body=body, if_match=tag)
-        assert (stale.status_code, type(stale.parsed)) == (412, models.Error)
+        assert (stale.status_code, type(stale.parsed)) == (412, models.Conflict)
+        assert stale.parsed.current.title == "Buy oat milk"
+        since = call("tasks.list_changes", user, client=client).parsed.next_
+        batch = models.BatchRequest(
+            operations=[
+                models.CreateOperation(op="create", title="Buy bread"),
+                models.UpdateOperation(op="update", id=task.id, title="Buy oat milk"),
+            ]
+        )
+        done = call("tasks.write_batch", user, client=client, body=batch).parsed
+        assert [result.status for result in done.results] == [201, 200]
+        feed = call("tasks.list_changes", user, client=client, since=since).parsed
+        assert {change.id for change in feed.changes} == {result.task.id for result in done.results}
+        bread = done.results[0].task
+        call("tasks.delete_task", user, bread.id, client=client)
         patched = call("tasks.patch_task", user, task.id, client=client, body=body).parsed
         assert (patched.title, patched.description) == ("Buy oat milk", "two litres")
         assert call("tasks.complete_task", user, task.id, client=client).parsed.completed

@@ -9,20 +9,28 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
-from marshmallow import Schema, ValidationError, fields, validate
+from marshmallow import Schema, ValidationError, fields, missing, validate
 
 from taskapi.accounts.schemas import LoginSchema, SignupSchema
 from taskapi.tasks.schemas import (
+    BatchSchema,
+    CompleteTaskQuerySchema,
     CompleteTaskSchema,
+    CreateOperationSchema,
     CreateTaskSchema,
+    DeleteOperationSchema,
+    ListChangesSchema,
     ListTasksSchema,
     PatchTaskSchema,
+    UpdateOperationSchema,
     UpdateTaskSchema,
 )
 from taskapi.web.fields import (
     INVISIBLE,
     NOT_IN_A_LINE,
+    Array,
     Flag,
+    Identifier,
     QueryFlag,
     QueryInteger,
     SingleLine,
@@ -38,6 +46,10 @@ SCHEMAS = [
     UpdateTaskSchema(),
     PatchTaskSchema(),
     CompleteTaskSchema(),
+    BatchSchema(),
+    CreateOperationSchema(),
+    UpdateOperationSchema(),
+    DeleteOperationSchema(),
 ]
 # Which a pattern of JSON Schema writes for JavaScript, whose \s lacks some of Python's white space.
 BLANK = r"\s\u0000\u001c-\u001f\u0085"
@@ -54,7 +66,16 @@ TYPES: dict[type[fields.Field[Any]], str] = {
     Flag: "boolean",
     QueryFlag: "boolean",
     QueryInteger: "integer",
+    Identifier: "string",
+    Array: "array",
 }
+DIGIT = "[0-9A-Fa-f]"
+UUID = "^" + "-".join(f"{DIGIT}{{{count}}}" for count in (8, 4, 4, 4, 12)) + "$"
+
+
+def name_in_document(schema: Schema) -> str:
+    name = type(schema).__name__.removesuffix("Schema")
+    return name if name.endswith("Operation") else name + "Request"
 
 
 def describe(field: fields.Field[Any]) -> dict[str, Any]:
@@ -65,6 +86,8 @@ def describe(field: fields.Field[Any]) -> dict[str, Any]:
     said: dict[str, Any] = {"type": [kind, "null"] if nullable else kind}
     if isinstance(field, QueryInteger):
         said |= {"minimum": field.low, "maximum": field.high}
+    if isinstance(field, Identifier):
+        said |= {"format": "uuid", "pattern": UUID}
     if isinstance(field, StoredText):
         said["pattern"] = r"^[^\u0000]*$"
     if isinstance(field, SingleLine):
@@ -73,12 +96,17 @@ def describe(field: fields.Field[Any]) -> dict[str, Any]:
         line = rf"[^{NOT_IN_A_LINE}]*"
         said["pattern"] = rf"^[{STRIPPED}]*{line}[^{invisible}]{line}[{STRIPPED}]*$"
     for validator in field.validators:
-        if isinstance(validator, validate.Length):
+        if isinstance(field, Array):
+            assert isinstance(validator, validate.Length)
+            said["maxItems"] = validator.max
+        elif isinstance(validator, validate.Length):
             if validator.min is not None:
                 said["minLength"] = validator.min
             said["maxLength"] = validator.max
         elif isinstance(validator, validate.OneOf):
             said["enum"] = list(validator.choices)
+        elif isinstance(validator, validate.Equal):
+            said["const"] = validator.comparable
         elif isinstance(validator, validate.Regexp):
             pattern = (
                 str(validator.regex.pattern).replace(r"\Z", "$").replace(r"[^@\s]", f"[^@{BLANK}]")
@@ -90,14 +118,15 @@ def describe(field: fields.Field[Any]) -> dict[str, Any]:
 
 
 def assert_says(said: dict[str, Any], field: fields.Field[Any], name: str) -> None:
-    wording = {"description", "examples", "default", "x-enum-varnames", "x-enum-descriptions"}
+    names = {"x-enum-varnames", "x-enum-descriptions"}
+    wording = {"description", "examples", "default", "items"} | names
     limits = {key: value for key, value in said.items() if key not in wording}
     assert limits == describe(field), name
 
 
 @pytest.mark.parametrize("schema", SCHEMAS, ids=lambda schema: type(schema).__name__)
 def test_a_body_has_the_schemas_members_and_limits(schema: Schema) -> None:
-    name = type(schema).__name__.removesuffix("Schema") + "Request"
+    name = name_in_document(schema)
     said = DOCUMENT["components"]["schemas"][name]
     assert set(said["properties"]) == set(schema.fields)
     required = {name for name, field in schema.fields.items() if field.required}
@@ -106,14 +135,24 @@ def test_a_body_has_the_schemas_members_and_limits(schema: Schema) -> None:
         assert_says(said["properties"][member], field, member)
 
 
-def test_a_query_has_the_schemas_parameters_limits_and_defaults() -> None:
-    schema = ListTasksSchema()
-    given = DOCUMENT["paths"]["/api/{user_id}/tasks"]["get"]["parameters"]
+@pytest.mark.parametrize(
+    ("path", "method", "schema"),
+    [
+        ("/api/{user_id}/tasks", "get", ListTasksSchema()),
+        ("/api/{user_id}/tasks/changes", "get", ListChangesSchema()),
+        ("/api/{user_id}/tasks/{id}/complete", "patch", CompleteTaskQuerySchema()),
+    ],
+)
+def test_a_query_has_the_schemas_parameters_limits_and_defaults(
+    path: str, method: str, schema: Schema
+) -> None:
+    given = DOCUMENT["paths"][path][method]["parameters"]
     said = {p["name"]: p for p in map(resolve, given) if p["in"] == "query"}
     assert set(said) == set(schema.fields)
     for name, field in schema.fields.items():
         assert_says(said[name]["schema"], field, name)
-        assert said[name]["schema"].get("default") == field.load_default
+        default = None if field.load_default is missing else field.load_default
+        assert said[name]["schema"].get("default") == default
         assert not said[name].get("required", False)
 
 
@@ -132,8 +171,9 @@ def test_a_task_has_the_limits_that_it_was_created_with() -> None:
 
 def test_each_body_of_a_request_is_compared() -> None:
     schemas = DOCUMENT["components"]["schemas"]
-    compared = {type(schema).__name__.removesuffix("Schema") + "Request" for schema in SCHEMAS}
-    assert compared == {name for name in schemas if name.endswith("Request")}
+    compared = {name_in_document(schema) for schema in SCHEMAS}
+    assert compared == {name for name in schemas if name.endswith(("Request", "Operation"))}
+    compared = {name for name in compared if name.endswith("Request")}
     used = {
         content["schema"]["$ref"].rpartition("/")[2]
         for item in DOCUMENT["paths"].values()
@@ -160,7 +200,7 @@ VALUES: list[Any] = [
 
 @pytest.mark.parametrize("schema", SCHEMAS, ids=lambda schema: type(schema).__name__)
 def test_a_member_is_refused_by_both_or_by_none(schema: Schema) -> None:
-    name = type(schema).__name__.removesuffix("Schema") + "Request"
+    name = name_in_document(schema)
     for member, said in DOCUMENT["components"]["schemas"][name]["properties"].items():
         validator = Draft202012Validator(said)
         for value in VALUES:

@@ -6,13 +6,23 @@ import re
 from itertools import takewhile
 from pathlib import Path
 
+import pytest
+
 from taskapi.tasks.routes import LIST
 from taskapi.web.errors import ANSWERS
+from tests.support.accounts import Account
 from tests.support.checks import MEMBERS
 from tests.support.fixtures import MakeService
 from tests.support.openapi import DOCUMENT, make_app
 from tests.support.pages import assert_printed, read_blocks, run_commands
 from tests.support.service import ROOT, environment
+
+# Three errors, as the page's code prints them.
+SHOWN = [
+    "title: Field required\ncompleted: Must be true or false\n",
+    "body: Must be a JSON object\n",
+    "Task not found\n",
+]
 
 PAGE = (ROOT / "docs" / "api.md").read_text()
 
@@ -59,6 +69,22 @@ def test_the_api_page_has_every_member_and_parameter() -> None:
     assert members == MEMBERS
     parameters = {cell.strip("`") for cell, *_ in read_rows("Lists")[2:]}
     assert parameters == set(LIST.fields)
+
+
+def test_python_shows_faults_as_the_page_says(
+    user: Account, capsys: pytest.CaptureFixture[str]
+) -> None:
+    [code] = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    assert code.count("\n") == 3
+    shown = []
+    for response in (
+        user.request("POST", json={"completed": "yes"}),
+        user.request("POST", json=[]),
+        user.request("GET", f"/{user.id}"),
+    ):
+        exec(code, {"response": response})  # noqa: S102
+        shown.append(capsys.readouterr().out)
+    assert shown == SHOWN
 
 
 def test_the_api_page_has_every_error() -> None:

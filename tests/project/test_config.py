@@ -51,6 +51,18 @@ BAD = [
     ("JWT_JWKS_URL", "https://idp.example.com"),
     ("TRUSTED_PROXIES", "-1"),
     ("TRUSTED_PROXIES", "10.0.0.0/8"),
+    ("PUBLIC_URL", "tasks.example.com"),
+    ("PUBLIC_URL", "/tasks"),
+    ("PUBLIC_URL", "ftp://tasks.example.com"),
+    ("PUBLIC_URL", "https://"),
+    ("PUBLIC_URL", "https://user@tasks.example.com"),
+    ("PUBLIC_URL", "https://tasks.example.com:65536"),
+    ("PUBLIC_URL", "https://tasks.example.com:0"),
+    ("PUBLIC_URL", "https://tasks.example.com?x=1"),
+    ("PUBLIC_URL", "https://tasks.example.com/#top"),
+    ("PUBLIC_URL", "https://tasks.example.com//"),
+    ("PUBLIC_URL", "https://tasks.example.com/a b"),
+    ("PUBLIC_URL", "https://tasks_1.example.com"),
     ("SIGNUPS_PER_MINUTE", "0"),
     ("SIGNUPS_PER_MINUTE", "1000001"),
     ("SIGNUPS_PER_MINUTE", "20/min"),
@@ -103,6 +115,7 @@ def test_the_defaults_are_the_contracts() -> None:
     assert (config.web_concurrency, config.web_threads) == (2, 8)
     assert (config.jwt_issuer, config.jwt_audience, config.jwt_jwks_url) == (None, None, None)
     assert (config.trusted_proxies, config.signups_per_minute) == (0, 20)
+    assert config.public_url is None
     assert (config.cors_origins, config.log_level) == ((), "info")
     assert (config.log_format, config.log_successes) == ("auto", 1)
     assert config.metrics_bind is None

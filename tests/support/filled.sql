@@ -8,6 +8,9 @@ SELECT
     timestamptz '2025-01-01' + number * interval '1 minute'
 FROM generate_series(1, 20000) AS number;
 
+-- Without the triggers, which would set all times to now.
+SET session_replication_role = replica;
+
 INSERT INTO tasks (user_id, title, description, completed, created_at, updated_at)
 SELECT
     users.id,
@@ -15,7 +18,7 @@ SELECT
     CASE WHEN random() < 0.5 THEN repeat('What is to be done. ', (random() * 20)::integer) END,
     random() < 0.7,
     timestamptz '2026-01-01' + random() * interval '365 days' AS made_at,
-    timestamptz '2026-12-31'
+    timestamptz '2026-01-01' + random() * interval '365 days'
 FROM users
 CROSS JOIN LATERAL generate_series(
     1,
@@ -26,6 +29,19 @@ CROSS JOIN LATERAL generate_series(
     END
 ) AS number
 ORDER BY made_at;
+
+-- One task in ten was deleted in the last months.
+INSERT INTO deleted_tasks (user_id, id, deleted_at)
+SELECT user_id, gen_random_uuid(), now() - random() * interval '32 days'
+FROM tasks
+WHERE random() < 0.1;
+
+INSERT INTO clocks (user_id, at, advanced_by)
+SELECT user_id, max(updated_at), pg_current_xact_id()
+FROM tasks
+GROUP BY user_id;
+
+RESET session_replication_role;
 
 -- The keys of one in four tasks, one in ten of them expired.
 INSERT INTO idempotency_keys (user_id, key, request_hash, task_id, created_at)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tempfile
+import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +37,13 @@ class Expected:
 
 # The parameters that aren't here, user_id, id and email, are those of a user of the database.
 TASK = json.dumps({"title": "A title", "description": "A description", "completed": True})
+BATCH = json.dumps(
+    [
+        {"op": "create", "members": {"title": "A title", "completed": False}},
+        *({"op": "update", "id": str(uuid.UUID(int=n)), "members": {}} for n in range(998)),
+        {"op": "delete", "id": str(uuid.UUID(int=999))},
+    ]
+)
 PAGE = {"limit": 1000, "candidates": 1001, "max_bytes": 2**21, "completed": None, "q": None}
 NEWEST = {"after_created_at": "infinity", "after_id": "ffffffff-ffff-ffff-ffff-ffffffffffff"}
 OLDEST = {"after_created_at": "-infinity", "after_id": "00000000-0000-0000-0000-000000000000"}
@@ -45,7 +53,24 @@ ATTEMPT = {
     "tried_at": "2026-01-31 09:30:00+00",
 }
 EXPECTED = {
-    "act_as": Expected("none", params={"role": "none", "statement_timeout": "5s"}),
+    "act_as": Expected("none", params={"role": "none"}),
+    "change_password": Expected(
+        "taskapi_login",
+        {"users_email_key", "users_pkey"},
+        {"old_hash": "!", "new_hash": "?"},
+    ),
+    "close_account": Expected(
+        "taskapi_login", {"users_email_key", "users_pkey"}, {"old_hash": "!"}
+    ),
+    "find_account": Expected("taskapi_login", {"users_email_key"}),
+    "get_account": Expected("taskapi_user", {"clocks_pkey", "tasks_pkey", "users_pkey"}),
+    "purge_closed_accounts": Expected(
+        "taskapi_login", {"tasks_pkey", "users_closed_at_idx", "users_pkey"}
+    ),
+    "purge_revocations": Expected(
+        "taskapi_login", {"revocations_pkey"}, {"token_lifetime": 604800}, reads_all=True
+    ),
+    "revoke_tokens": Expected("taskapi_user"),
     "complete_task": Expected(
         "taskapi_user", {"tasks_pkey"}, {"completed": None, "versions": None}
     ),
@@ -59,6 +84,44 @@ EXPECTED = {
             "key": "a-key",
             "request_hash": "\\x" + "00" * 32,
         },
+    ),
+    "list_changes": Expected(
+        "taskapi_user",
+        {
+            "clocks_pkey",
+            "deleted_tasks_user_id_deleted_at_id_idx",
+            "tasks_pkey",
+            "tasks_user_id_updated_at_id_idx",
+        },
+        {
+            "after_at": "2026-06-01 00:00:00+00",
+            "after_id": "00000000-0000-0000-0000-000000000000",
+            "limit": 1000,
+            "max_bytes": 2**21,
+        },
+        # Merges the two tables' changes.
+        sorts=True,
+        # The epoch is one row.
+        reads_all=True,
+    ),
+    "purge_deleted_tasks": Expected(
+        "taskapi_login",
+        {"deleted_tasks_deleted_at_idx", "clocks_pkey"},
+        # Which is the latest of each user.
+        sorts=True,
+    ),
+    "put_task": Expected("taskapi_user", {"tasks_pkey"}, {"members": TASK, "provider_email": None}),
+    "reset_feeds": Expected("taskapi_login", reads_all=True),
+    "write_batch": Expected(
+        "taskapi_user",
+        {"tasks_pkey"},
+        {
+            "operations": BATCH,
+            "atomic": False,
+            "max_bytes": 2**21,
+            "provider_email": None,
+        },
+        sorts=True,
     ),
     "create_user": Expected(
         "taskapi_login", params={"email": "new@example.com", "password_hash": "!"}
@@ -134,7 +197,13 @@ def explain(
         lambda match: f"${names.index(match[1]) + 1}",
         STATEMENTS[name].decode(),
     ).replace("%%", "%")
-    acting = {**params, "role": expected.role, "statement_timeout": "0"}
+    acting = {
+        **params,
+        "role": expected.role,
+        "statement_timeout": "0",
+        "issued_at": 0.0,
+        "max_tasks": "100000",
+    }
     with conn.transaction(force_rollback=True):
         conn.execute(STATEMENTS["act_as"], acting)
         # What a server whose data is on SSDs or in memory is set to (docs/database.md): with the

@@ -195,13 +195,40 @@ def test_it_rejects_bad_parameters(user: Account, query: str, parameters: list[s
 
 
 @pytest.mark.parametrize(
-    "query", ["x=1", "Limit=x", "limit%00=x", "offset=5&page=2&page=3", "=", "&&", "%ff=%ff"]
+    "query", ["x=1", "Limit=x", "limit%00=x", "skip=5&tag=2&tag=3", "=", "&&", "%ff=%ff"]
 )
 def test_it_ignores_unknown_parameters(user: Account, query: str) -> None:
     tasks = [user.create() for _ in range(2)]
     assert user.request("GET", f"?{query}").json() == tasks[::-1]
     pages = read_pages(user, f"{query}&limit=1")
     assert [task for page in pages for task in page] == tasks[::-1]
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [
+        ("status", "completed"),
+        ("search", "q"),
+        ("offset", "cursor"),
+        ("page", "cursor"),
+        ("order_by", "sort"),
+    ],
+)
+def test_it_refuses_what_means_a_filter_elsewhere(user: Account, name: str, ours: str) -> None:
+    """Ignored, it would let a client take all tasks for those that it asked for."""
+    for query in (f"{name}=x", name, f"{name}=1&{name}=2", f"limit=1&{name}=x&new=1"):
+        response = user.request("GET", f"?{query}")
+        assert_faults(response, ["query", name])
+        [fault] = response.json()["detail"]
+        assert fault["msg"] == f"Not a parameter of this list: use {ours}"
+    task = user.create()
+    assert user.request("GET", f"/{task['id']}?{name}=x").json() == task
+    assert user.request("GET", f"?{name.upper()}=x").json() == [task]
+
+
+def test_all_foreign_parameters_are_named(user: Account) -> None:
+    response = user.request("GET", "?page=2&status=open&limit=1&limit=1")
+    assert_faults(response, ["query", "page"], ["query", "status"], ["query", "limit"])
 
 
 def test_other_routes_have_no_parameters(user: Account) -> None:

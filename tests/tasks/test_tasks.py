@@ -260,6 +260,43 @@ def test_a_toggle_with_an_empty_object_lacks_completed(user: Account) -> None:
     assert_faults(user.request("PATCH", path, json={}), ["body", "completed"], missing=True)
 
 
+@pytest.mark.parametrize("completed", [True, False])
+def test_the_query_sets_completed_as_the_body_does(user: Account, completed: bool) -> None:
+    """Some clients and gateways send no body with a PATCH."""
+    path = f"/{user.create()['id']}/complete"
+    query = {"completed": str(completed).lower(), "new": "ignored"}
+    for body in (None, {}, {"completed": completed}):
+        kwargs = {} if body is None else {"json": body}
+        for _ in range(2):
+            response = user.request("PATCH", path, params=query, **kwargs)
+            assert response.status_code == 200
+            assert response.json()["completed"] is completed
+
+
+def test_a_query_that_contradicts_the_body_is_refused(user: Account) -> None:
+    task = user.create()
+    path = f"/{task['id']}/complete"
+    for asked, body in (("true", False), ("false", True)):
+        response = user.request("PATCH", f"{path}?completed={asked}", json={"completed": body})
+        assert_faults(response, ["query", "completed"])
+    assert user.request("GET", f"/{task['id']}").json() == task
+
+
+@pytest.mark.parametrize(
+    "query", ["completed=", "completed", "completed=1", "completed=True", "completed=%00"]
+)
+def test_it_rejects_a_query_that_is_no_boolean(user: Account, query: str) -> None:
+    task = user.create()
+    path = f"/{task['id']}/complete"
+    for twice in (query, "completed=true&completed=true"):
+        assert_faults(user.request("PATCH", f"{path}?{twice}"), ["query", "completed"])
+    response = user.request("PATCH", f"{path}?{query}", json={"completed": True})
+    assert_faults(response, ["query", "completed"])
+    response = user.request("PATCH", f"{path}?completed=true", json={"completed": 1})
+    assert_faults(response, ["body", "completed"])
+    assert user.request("GET", f"/{task['id']}").json() == task
+
+
 def test_it_deletes_for_good(user: Account) -> None:
     """T067, T068, T070."""
     kept = user.create("kept")

@@ -93,7 +93,7 @@ def test_it_rejects_a_body_over_the_limit(
     method, url = route
     body = b'{"title": "x", "completed": true}'.ljust(length)
     response = user.client.request(method, url, headers=user.headers | JSON, content=body)
-    assert_error(response, 413, "The request body is larger than 64 KiB")
+    assert_error(response, 413, "The request body is larger than 64 KiB, or 1 MiB for a batch")
 
 
 def test_it_takes_a_body_of_just_the_limit(user: Account) -> None:

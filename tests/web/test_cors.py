@@ -94,6 +94,8 @@ def test_a_preflight_needs_no_token(cors_user: Account, method: str) -> None:
     assert response.status_code == 200
     assert response.headers["Access-Control-Allow-Origin"] == APP
     assert method in response.headers["Access-Control-Allow-Methods"]
+    assert response.headers["Access-Control-Allow-Credentials"] == "true"
+    assert "Origin" in response.headers["Vary"]
     allowed = response.headers["Access-Control-Allow-Headers"].lower()
     assert headers <= set(allowed.split(", "))
     assert int(response.headers["Access-Control-Max-Age"]) > 0

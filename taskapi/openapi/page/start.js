@@ -12,10 +12,10 @@ function readClaims(token) {
   }
 }
 
-// Return the user's id in a token, or nothing: a provider's `sub` need not be a UUID.
+// Return the user's id in a token, or what stands for it: a provider's `sub` need not be a UUID.
 function readUserId(token) {
   const { sub } = readClaims(token);
-  return /^[0-9a-f-]{36}$/i.test(sub) ? sub : "";
+  return /^[0-9a-f-]{36}$/i.test(sub) ? sub : "me";
 }
 
 // Fill in `user_id` of every operation.

@@ -1,0 +1,77 @@
+-- List what has changed after a position of the change feed, in the order of the changes: a task as
+-- it is now, or the id of a task that was deleted. Each table is read in the order of its index, up
+-- to `limit` + 1 rows. A page ends at `max_bytes` of JSON, too.
+--
+-- One statement has one snapshot: what the clock shows is the time of the last change in it.
+-- @param user_id uuid
+-- @param after_at timestamptz: the page starts after this change; infinity for no changes
+-- @param after_id uuid: the task of the same change
+-- @param limit integer
+-- @param max_bytes integer: of JSON; the page ends with the task that reaches it
+-- @return up to limit + 1 changes, or one row without an id; epoch, and clock_at: the position of
+-- now; is_purged: deletions after the position have been purged; is_deleted; is_full: the page has
+-- max_bytes
+WITH feed AS (
+    SELECT
+        feed_epoch.epoch,
+        -- Without a clock nothing has been written since there are clocks
+        coalesce(
+            clocks.at,
+            (SELECT max(updated_at) FROM tasks WHERE user_id = %(user_id)s),
+            timestamptz 'epoch'
+        ) AS clock_at,
+        coalesce(clocks.purged_at > %(after_at)s::timestamptz, false) AS is_purged
+    FROM feed_epoch
+    LEFT JOIN clocks ON clocks.user_id = %(user_id)s
+), changed AS (
+    SELECT id, user_id, title, description, completed, created_at, updated_at
+    FROM tasks
+    WHERE user_id = %(user_id)s
+        AND (updated_at, id) > (%(after_at)s::timestamptz, %(after_id)s::uuid)
+    ORDER BY updated_at, id
+    LIMIT %(limit)s::integer + 1
+), deleted AS (
+    SELECT id, deleted_at
+    FROM deleted_tasks
+    WHERE user_id = %(user_id)s
+        AND (deleted_at, id) > (%(after_at)s::timestamptz, %(after_id)s::uuid)
+        -- A task with this id can have been created again.
+        AND NOT EXISTS (
+            SELECT FROM tasks
+            WHERE tasks.user_id = %(user_id)s AND tasks.id = deleted_tasks.id
+        )
+    ORDER BY deleted_at, id
+    LIMIT %(limit)s::integer + 1
+), sized AS (
+    SELECT
+        id, user_id, title, description, completed, created_at, updated_at,
+        false AS is_deleted,
+        -- A control character has six bytes in JSON, all but the texts 300.
+        300 + octet_length(to_json(title)::text)
+        + coalesce(octet_length(to_json(description)::text), 0) AS bytes
+    FROM changed
+    UNION ALL
+    SELECT id, NULL, NULL, NULL, NULL, NULL, deleted_at, true AS is_deleted, 70 AS bytes
+    FROM deleted
+), counted AS (
+    SELECT
+        id, user_id, title, description, completed, created_at, updated_at,
+        is_deleted, bytes,
+        sum(bytes) OVER (ORDER BY updated_at, id ROWS UNBOUNDED PRECEDING) AS page_bytes
+    FROM sized
+), page AS (
+    SELECT
+        id, user_id, title, description, completed, created_at, updated_at,
+        is_deleted, page_bytes >= %(max_bytes)s AS is_full
+    FROM counted
+    WHERE page_bytes - bytes < %(max_bytes)s
+    ORDER BY updated_at, id
+    LIMIT %(limit)s::integer + 1
+)
+SELECT
+    page.id, page.user_id, page.title, page.description, page.completed,
+    page.created_at, page.updated_at,
+    page.is_deleted, page.is_full, feed.epoch, feed.clock_at, feed.is_purged
+FROM feed
+LEFT JOIN page ON true
+ORDER BY page.updated_at, page.id;
