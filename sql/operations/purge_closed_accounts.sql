@@ -7,7 +7,7 @@ WITH closed AS MATERIALIZED (
     WHERE closed_at IS NOT NULL
     ORDER BY closed_at
     LIMIT 10
-), some AS MATERIALIZED (
+), found AS MATERIALIZED (
     SELECT tasks.user_id, tasks.id
     FROM closed
     CROSS JOIN LATERAL (
@@ -18,14 +18,14 @@ WITH closed AS MATERIALIZED (
     ) AS tasks
 ), deleted AS (
     DELETE FROM tasks
-    USING some
-    WHERE tasks.user_id = some.user_id
-        AND tasks.id = some.id
+    USING found
+    WHERE tasks.user_id = found.user_id
+        AND tasks.id = found.id
     RETURNING tasks.id
 ), deleted_users AS (
     DELETE FROM users
     WHERE id IN (SELECT id FROM closed)
-        AND id NOT IN (SELECT user_id FROM some)
+        AND id NOT IN (SELECT user_id FROM found)
         AND closed_at IS NOT NULL
     RETURNING id
 )

@@ -161,7 +161,8 @@ def _decode(
 def _read_time(claims: dict[str, Any], name: str) -> float:
     """Return a claim that is a Unix time, or 0 if it is none."""
     value = claims.get(name)
-    return value if type(value) in (int, float) and 0 < value < LAST_SECOND else 0.0
+    is_time = isinstance(value, int | float) and 0 < value <= LAST_SECOND
+    return float(value) if value is not None and is_time else 0.0
 
 
 def _read_provider_subject(claims: dict[str, Any]) -> str:

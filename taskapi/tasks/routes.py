@@ -10,7 +10,7 @@ from marshmallow import Schema
 from taskapi.accounts.authorization import authorize
 from taskapi.exceptions import BatchRefused, ChangesPurged, InvalidInput, TaskNotFound, fault
 from taskapi.tasks import batch, changes, etags, idempotency, pages, queries
-from taskapi.tasks.queries import Task
+from taskapi.tasks.etags import Task
 from taskapi.tasks.schemas import (
     CompleteTaskQuerySchema,
     CompleteTaskSchema,

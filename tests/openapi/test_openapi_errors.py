@@ -9,11 +9,13 @@ from typing import Any
 import httpx
 import jwt
 import pytest
+from jsonschema import Draft202012Validator
 
 from taskapi.exceptions import TaskApiError
 from taskapi.web.errors import ANSWERS
 from tests.support.accounts import Account, log_in, new_email, sign_up
 from tests.support.openapi import DOCUMENT, examples
+from tests.support.problems import FAULTS, PROBLEM, assert_problem
 from tests.support.service import SECRET
 
 RESPONSES = DOCUMENT["components"]["responses"]
@@ -181,6 +183,29 @@ def test_an_example_is_what_the_service_answers(name: tuple[str, str], user: Acc
     assert set(response.json()) == set(expected)
     assert all(response.json()[key] == expected[key] for key in set(expected) - variable)
     assert all(header in response.headers for header in RESPONSES[name[0]]["headers"])
+
+
+@pytest.mark.parametrize("name", PROVOKED, ids="-".join)
+def test_a_client_that_prefers_problem_details_gets_the_same_as_such(
+    name: tuple[str, str], user: Account
+) -> None:
+    user.client.headers["Accept"] = PROBLEM
+    response = PROVOKED[name](user)
+    status, said = STATUSES[name[0]], EXAMPLES[name]["detail"]
+    assert_problem(response, status, FAULTS if status == 422 else said)
+    assert response.json().get("errors") == (said if status == 422 else None)
+    schema = RESPONSES[name[0]]["content"][PROBLEM]["schema"]
+    Draft202012Validator(schema | {"components": DOCUMENT["components"]}).validate(response.json())
+
+
+def test_each_error_has_both_forms() -> None:
+    """The one that needs no Accept first: generated clients take the first that they know."""
+    for name, response in RESPONSES.items():
+        plain, problem = ("Faults", "FaultsProblem") if name == "Invalid" else ("Error", "Problem")
+        assert [(kind, said["schema"]) for kind, said in response["content"].items()] == [
+            ("application/json", {"$ref": f"#/components/schemas/{plain}"}),
+            (PROBLEM, {"$ref": f"#/components/schemas/{problem}"}),
+        ]
 
 
 def test_each_example_is_provoked_here_or_elsewhere() -> None:
