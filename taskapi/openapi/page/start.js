@@ -2,6 +2,8 @@
 "use strict";
 
 const KEPT = "taskapi.token";
+// The paths whose responses have a new token.
+const ISSUING = ["/api/auth/login", "/api/auth/password"];
 
 // Return the claims of a token, unverified. What is not a JWT has none.
 function readClaims(token) {
@@ -72,7 +74,7 @@ const ui = SwaggerUIBundle({
     else sessionStorage.removeItem(KEPT);
   },
   responseInterceptor: (response) => {
-    if (response.ok && new URL(response.url).pathname === "/api/auth/login") {
+    if (response.ok && ISSUING.includes(new URL(response.url).pathname)) {
       useToken(ui.getSystem(), JSON.parse(response.text).token);
     }
     return response;
