@@ -57,8 +57,8 @@ test-ha: $(INSTALLED) ## kill the primary, a standby and etcd of three nodes wit
 test-failed: $(INSTALLED) ## run only the tests that failed last, one at a time
 	@$(PYTEST) -v --last-failed --last-failed-no-failures none -p no:randomly $(or $(TESTS),tests)
 
-test-browser: $(INSTALLED) ## click through /docs in the chromium in the PATH
-	@$(PYTEST) tests/external/test_docs_page.py
+test-browser: $(INSTALLED) ## click through /docs and examples/web in the chromium in the PATH
+	@$(PYTEST) tests/external/test_docs_page.py tests/external/test_web_example.py
 
 test-clients: $(INSTALLED) ## generate a TypeScript client with node and npm, and try it
 	@$(PYTEST) tests/external/test_typescript.py

@@ -125,7 +125,8 @@ def describe(field: fields.Field[Any]) -> dict[str, Any]:
 
 
 def assert_says(said: dict[str, Any], field: fields.Field[Any], name: str) -> None:
-    wording = {"description", "examples", "default", "items"}
+    names = {"x-enum-varnames", "x-enum-descriptions"}
+    wording = {"description", "examples", "default", "items"} | names
     limits = {key: value for key, value in said.items() if key not in wording}
     assert limits == describe(field), name
 

@@ -10,12 +10,20 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from tests.support.service import PATIENCE
+from tests.support.service import PATIENCE, ROOT
 
 
 def read_blocks(page: str) -> list[str]:
     """Return the blocks of shell commands of a page, in their order."""
     return re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+
+
+def find_command(name: str) -> str:
+    """Return the block of examples/README.md that has this word."""
+    [block] = [
+        each for each in read_blocks((ROOT / "examples" / "README.md").read_text()) if name in each
+    ]
+    return block
 
 
 def run_commands(page: str, folder: Path, variables: Mapping[str, str]) -> str:
