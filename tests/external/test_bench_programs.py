@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -28,8 +29,10 @@ def test_a_short_run_measures_all_requests() -> None:
     )
     assert (done.returncode, done.stderr) == (0, "")
     conclusion, aims, stacks, floor, pool, starts = done.stdout.strip().split("\n\n")
-    assert conclusion == (
-        "- 1 of 1 aims are met.\n- Not measured: starlette, fastify, fastapi, flask-empty."
+    # A busy machine misses the aim.
+    assert re.fullmatch(
+        "- [01] of 1 aims are met.\n- Not measured: starlette, fastify, fastapi, flask-empty.",
+        conclusion,
     )
     assert aims.splitlines()[-1].startswith("| create at 50 connections: p95 | < 200 ms |")
     rows = [len(table.splitlines()) - 2 for table in (stacks, floor, starts)]
@@ -40,7 +43,7 @@ def test_a_short_run_measures_all_requests() -> None:
 def test_the_bench_goes_on_without_node_only_if_it_is_told_so(tmp_path: Path) -> None:
     for name in ("wrk", "setpriv"):
         (tmp_path / name).symlink_to(shutil.which(name) or pytest.fail(f"{name} is missing"))
-    run = ("bench/compare.py", "--parts", "starts", "--systems", "taskapi,fastify")
+    run = ("bench/compare.py", "--parts", "starts", "--systems", "wsgi-empty,fastify")
     refused = run_command(*run, PATH=str(tmp_path))
     assert (refused.returncode, refused.stdout) == (1, "")
     assert refused.stderr == (
@@ -49,7 +52,7 @@ def test_the_bench_goes_on_without_node_only_if_it_is_told_so(tmp_path: Path) ->
     )
     done = run_command(*run, "--without", "fastify", PATH=str(tmp_path))
     assert (done.returncode, done.stderr) == (0, "")
-    assert "| taskapi |" in done.stdout
+    assert "| wsgi-empty |" in done.stdout
     assert "| fastify |" not in done.stdout
 
 
