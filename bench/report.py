@@ -95,6 +95,13 @@ def tell_failures(row: Row) -> str:
     return ", ".join([*words, f"{lost} lost"] if lost else words)
 
 
+def failed_share(row: Row) -> float:
+    """Return the share of requests that were refused or got no answer."""
+    right = sum(each["right"] for each in row["rounds"])
+    failed = sum(sum(each["refused"].values()) + each["errors"] for each in row["rounds"])
+    return failed / (right + failed)
+
+
 COLUMNS: dict[str, Callable[[Row], str]] = {
     "Requests a second": lambda row: spread(rates(row)),
     "p50 ms": lambda row: f"{median(row, 'p50'):.1f}",
@@ -288,6 +295,8 @@ WANTED = {
     "fastapi": Wanted({**dict.fromkeys(READS, 3.0), **dict.fromkeys(WRITES, 4.0)}, p99=1 / 3),
     "flask-empty": Wanted({"read": 0.55, "create": 0.45}),
 }
+# A system that refuses requests is fast.
+FAILED_WANTED = 0.01
 MEMORY_WANTED = 0.5
 GROWTH_WANTED = 1.1
 
@@ -314,10 +323,14 @@ def judge_stack(part: Row | None, name: str) -> Iterator[Aim]:
         other = find(part, system=name, **same)
         if other is None or row["request"] not in wanted.throughput:
             continue
-        rate = ratios(row, other, "requests_per_second")
-        yield _at_least(wanted.throughput[row["request"]], rate, name, "throughput", _where(row))
+        rate, p99 = (ratios(row, other, figure) for figure in ("requests_per_second", "p99"))
+        aims = [_at_least(wanted.throughput[row["request"]], rate, name, "throughput", _where(row))]
         if wanted.p99 is not None:
-            yield _at_most(wanted.p99, ratios(row, other, "p99"), name, "p99", _where(row))
+            aims.append(_at_most(wanted.p99, p99, name, "p99", _where(row)))
+        is_served, failed = failed_share(row) <= FAILED_WANTED, tell_failures(row)
+        for aim in aims:
+            measured = f"{aim.measured}, failed: {failed}" if failed else aim.measured
+            yield aim._replace(measured=measured, is_met=aim.is_met and is_served)
 
 
 def judge_memory(part: Row | None, *moments: str) -> Iterator[Aim]:

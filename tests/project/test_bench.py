@@ -16,8 +16,11 @@ from systems import KINDS, NODE_PACKAGES
 from tests.support.fixtures import MakePostgres
 
 
-def row(system: str, rates: list[float], p99: float, connections: int = 16) -> dict[str, Any]:
-    rounds = [{"requests_per_second": rate, "p99": p99} for rate in rates]
+def row(
+    system: str, rates: list[float], p99: float, connections: int = 16, refused: int = 0
+) -> dict[str, Any]:
+    counts = {"right": 1000 - refused, "refused": {"429": refused} if refused else {}, "errors": 0}
+    rounds = [{"requests_per_second": rate, "p99": p99, **counts} for rate in rates]
     return {"system": system, "request": "read", "connections": connections, "rounds": rounds}
 
 
@@ -43,6 +46,13 @@ def test_aims_are_judged_by_the_median_of_the_ratios_in_each_round() -> None:
         "| read one at 16 connections: throughput relative to flask-empty | ≥ 0.55"
         " | 0.56 (0.50 to 0.60) | met |",
     ]
+
+
+@pytest.mark.parametrize(("refused", "is_met"), [(10, True), (11, False)])
+def test_no_aim_is_met_by_refusing_requests(refused: int, is_met: bool) -> None:
+    rows = [row("taskapi", [100], 10, refused=refused), row("starlette", [100], 10)]
+    judged = [(aim.measured, aim.is_met) for aim in judge(Results({"stacks": {"rows": rows}}))]
+    assert judged == [(f"1.00, failed: 429: {refused / 10} %", is_met)] * 2
 
 
 def test_the_conclusion_says_what_is_met_and_where_the_extremes_are() -> None:
