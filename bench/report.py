@@ -99,7 +99,7 @@ def failed_share(row: Row) -> float:
     """Return the share of requests that were refused or got no answer."""
     right = sum(each["right"] for each in row["rounds"])
     failed = sum(sum(each["refused"].values()) + each["errors"] for each in row["rounds"])
-    return failed / (right + failed)
+    return float(failed / (right + failed))
 
 
 COLUMNS: dict[str, Callable[[Row], str]] = {
