@@ -99,7 +99,14 @@ def explain(database: psycopg.Connection, user: Account, tasks_before: int) -> s
         "candidates": LIMIT + 1,
         "max_bytes": MAX_PAGE_BYTES,
     }
-    acting = {"role": "taskapi_user", "user_id": user.id, "email": "", "statement_timeout": "0"}
+    acting = {
+        "role": "taskapi_user",
+        "user_id": user.id,
+        "issued_at": 0.0,
+        "email": "",
+        "statement_timeout": "0",
+        "max_tasks": "100000",
+    }
     with database.transaction(), psycopg.ClientCursor(database) as cursor:
         cursor.execute(STATEMENTS["act_as"], acting)
         statement = b"EXPLAIN (ANALYZE, BUFFERS, COSTS OFF) " + STATEMENTS["list_tasks"]

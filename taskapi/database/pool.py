@@ -144,12 +144,13 @@ class Database:
         """Return `act_as`'s time limit: `seconds`, but at most DB_STATEMENT_TIMEOUT."""
         return {"statement_timeout": f"{round(min(seconds, self._statement_timeout) * 1000)}ms"}
 
-    def as_user(self, user_id: str) -> Actor:
+    def as_user(self, user_id: str, issued_at: float | None = None) -> Actor:
         """Act as a user: row-level security shows this user's rows only.
 
-        The request's token, `g.issued_at`, must not have been revoked.
+        No token that was issued at this Unix time, by default the request's, may be revoked.
         """
-        return Actor(self, "taskapi_user", QUERIES, user_id=user_id, issued_at=g.issued_at)
+        issued_at = g.issued_at if issued_at is None else issued_at
+        return Actor(self, "taskapi_user", QUERIES, user_id=user_id, issued_at=issued_at)
 
     def as_login(self, email: str) -> Actor:
         """Act for a sign-up or login: row-level security shows this email's account only."""
