@@ -1,4 +1,3 @@
--- transactional: false
 -- Tokens can be revoked, and accounts closed.
 
 -- A row: no token of this user that was issued before is valid. sql/act_as.sql asks for it in each
@@ -10,17 +9,14 @@ CREATE TABLE IF NOT EXISTS revocations (
     CONSTRAINT revocations_pkey PRIMARY KEY (user_id)
 );
 
--- When the owner closed the account. Its tasks and the row are deleted later, in batches (purge).
-ALTER TABLE users ADD COLUMN IF NOT EXISTS closed_at timestamptz;
-
--- Serves the purge. Built without stopping writers; the build waits for older transactions.
-SET lock_timeout = 0;
-DROP INDEX CONCURRENTLY IF EXISTS users_closed_at_idx;
--- It runs outside a transaction: the first line says so.
--- squawk-ignore ban-concurrent-index-creation-in-transaction
-CREATE INDEX CONCURRENTLY IF NOT EXISTS users_closed_at_idx ON users (closed_at)
-    WHERE closed_at IS NOT NULL;
-RESET lock_timeout;
+-- Accounts that their owner has closed. The purge deletes their tasks in batches, then the users.
+CREATE TABLE IF NOT EXISTS closed_accounts (
+    user_id uuid NOT NULL,
+    closed_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT closed_accounts_pkey PRIMARY KEY (user_id),
+    CONSTRAINT closed_accounts_user_id_fkey
+        FOREIGN KEY (user_id) REFERENCES users (id) ON DELETE CASCADE
+);
 
 -- Whether a token of this user that was issued then is valid. It runs with its owner's rights,
 -- because the role that the service logs in with may read no table. A null time counts as long ago.
@@ -71,9 +67,11 @@ CREATE POLICY revocations_of_user ON revocations TO taskapi_user
     WITH CHECK (user_id = current_user_id());
 -- The user of the login's email, as row-level security shows users, and users who are deleted.
 DROP POLICY IF EXISTS revocations_of_email ON revocations;
-CREATE POLICY revocations_of_email ON revocations TO taskapi_login
-    USING (EXISTS (SELECT FROM users WHERE users.id = revocations.user_id))
+CREATE POLICY revocations_of_email ON revocations FOR INSERT TO taskapi_login
     WITH CHECK (EXISTS (SELECT FROM users WHERE users.id = revocations.user_id));
+DROP POLICY IF EXISTS later_revocations ON revocations;
+CREATE POLICY later_revocations ON revocations FOR UPDATE TO taskapi_login
+    USING (EXISTS (SELECT FROM users WHERE users.id = revocations.user_id));
 DROP POLICY IF EXISTS shown_revocations ON revocations;
 CREATE POLICY shown_revocations ON revocations FOR SELECT TO taskapi_login USING (true);
 DROP POLICY IF EXISTS old_revocations ON revocations;
@@ -85,25 +83,28 @@ GRANT SELECT (id, email, created_at) ON users TO taskapi_user;
 DROP POLICY IF EXISTS users_of_token ON users;
 CREATE POLICY users_of_token ON users FOR SELECT TO taskapi_user USING (id = current_user_id());
 
--- Closing gives the account another email. Closed accounts are the purge's, and only they.
-GRANT SELECT (closed_at), UPDATE (email, closed_at), DELETE ON users TO taskapi_login;
+-- Closing gives the account an email that nobody can have (RFC 2606). The purge acts for it by that
+-- email, and deletes nothing but closed accounts and their tasks.
+GRANT UPDATE (email), DELETE ON users TO taskapi_login;
+GRANT SELECT, INSERT (user_id) ON closed_accounts TO taskapi_login;
+GRANT SELECT (user_id, id), DELETE ON tasks TO taskapi_login;
+ALTER TABLE closed_accounts ENABLE ROW LEVEL SECURITY;
+ALTER TABLE closed_accounts FORCE ROW LEVEL SECURITY;
 DROP POLICY IF EXISTS users_to_close ON users;
 CREATE POLICY users_to_close ON users FOR UPDATE TO taskapi_login
     USING (lower(email) = lower(current_setting('app.email', true)))
-    WITH CHECK (closed_at IS NOT NULL);
-DROP POLICY IF EXISTS closed_users ON users;
-CREATE POLICY closed_users ON users TO taskapi_login
-    USING (closed_at IS NOT NULL)
-    WITH CHECK (closed_at IS NOT NULL);
+    WITH CHECK (email = id || '@closed.invalid');
 DROP POLICY IF EXISTS only_closed_users ON users;
 CREATE POLICY only_closed_users ON users AS RESTRICTIVE FOR DELETE TO taskapi_login
-    USING (closed_at IS NOT NULL);
-GRANT SELECT (user_id, id), DELETE ON tasks TO taskapi_login;
-DROP POLICY IF EXISTS tasks_of_closed_users ON tasks;
-CREATE POLICY tasks_of_closed_users ON tasks TO taskapi_login
-    USING (EXISTS (
-        SELECT FROM users WHERE users.id = tasks.user_id AND users.closed_at IS NOT NULL
-    ));
+    USING (EXISTS (SELECT FROM closed_accounts WHERE closed_accounts.user_id = users.id));
+DROP POLICY IF EXISTS shown_closed_accounts ON closed_accounts;
+CREATE POLICY shown_closed_accounts ON closed_accounts FOR SELECT TO taskapi_login USING (true);
+DROP POLICY IF EXISTS closed_accounts_of_email ON closed_accounts;
+CREATE POLICY closed_accounts_of_email ON closed_accounts FOR INSERT TO taskapi_login
+    WITH CHECK (EXISTS (SELECT FROM users WHERE users.id = closed_accounts.user_id));
+DROP POLICY IF EXISTS tasks_of_closed_accounts ON tasks;
+CREATE POLICY tasks_of_closed_accounts ON tasks TO taskapi_login
+    USING (EXISTS (SELECT FROM closed_accounts WHERE closed_accounts.user_id = tasks.user_id));
 
 CREATE OR REPLACE TRIGGER users_revoke_tokens
     AFTER DELETE ON users

@@ -20,10 +20,6 @@ COMMENT ON COLUMN users.password_hash IS
 COMMENT ON COLUMN users.created_at IS
     'When the account was created, by the database''s clock at the start of the transaction.';
 
-COMMENT ON COLUMN users.closed_at IS
-    'When the owner or an operator closed the account, whose tasks and row the purge then deletes. '
-    'Null: it is open.';
-
 COMMENT ON TABLE tasks IS
     'Tasks, each of one user and deleted with the account. The large table: every request of a '
     'user reads or writes it through an index that starts with user_id. Row-level security is '
@@ -75,6 +71,13 @@ COMMENT ON COLUMN feed_epoch.is_only_row IS 'True, so that there can be one row 
 COMMENT ON COLUMN feed_epoch.epoch IS
     'A random UUID. After a restore, or a failover that lost writes, python -m taskapi reset-feeds '
     'sets another one.';
+
+COMMENT ON TABLE closed_accounts IS
+    'Accounts that their owner or an operator has closed. The purge deletes their tasks, then the '
+    'accounts. Row-level security is forced.';
+COMMENT ON COLUMN closed_accounts.user_id IS
+    'The account, whose email is its id at closed.invalid from then on.';
+COMMENT ON COLUMN closed_accounts.closed_at IS 'When it was closed, by the database''s clock.';
 
 COMMENT ON TABLE revocations IS
     'Users whose older tokens are invalid, because they logged out everywhere, changed the password '
@@ -161,6 +164,8 @@ COMMENT ON POLICY revocations_of_user ON revocations IS
     'A user''s requests see and write only the row of the user in the setting app.user_id.';
 COMMENT ON POLICY revocations_of_email ON revocations IS
     'A change of password, and an operator, write the row of the account that they see.';
+COMMENT ON POLICY later_revocations ON revocations IS
+    'The same, for an account that has such a row already.';
 COMMENT ON POLICY shown_revocations ON revocations IS
     'The purge sees all rows, which have ids and times only.';
 COMMENT ON POLICY old_revocations ON revocations IS
@@ -169,12 +174,14 @@ COMMENT ON POLICY users_of_token ON users IS
     'A user''s requests see the account of the user in the setting app.user_id.';
 COMMENT ON POLICY users_to_close ON users IS
     'The account of the email in the setting app.email may be given another email as it is closed.';
-COMMENT ON POLICY closed_users ON users IS
-    'The purge, which acts for no user, sees closed accounts only.';
 COMMENT ON POLICY only_closed_users ON users IS
     'Restrictive: only closed accounts can be deleted.';
-COMMENT ON POLICY tasks_of_closed_users ON tasks IS
+COMMENT ON POLICY tasks_of_closed_accounts ON tasks IS
     'The purge, which acts for no user, sees and deletes tasks of closed accounts only.';
+COMMENT ON POLICY shown_closed_accounts ON closed_accounts IS
+    'The purge sees all rows, which have ids and times only.';
+COMMENT ON POLICY closed_accounts_of_email ON closed_accounts IS
+    'Only the account of the email in the setting app.email can be closed.';
 COMMENT ON POLICY users_of_email ON users IS
     'Sign-up and login see and create only the account of the email in the setting app.email.';
 COMMENT ON POLICY users_of_id ON users IS

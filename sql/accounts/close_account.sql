@@ -3,16 +3,20 @@
 -- @param email text
 -- @param old_hash text: the password's hash that it must still have; null: any, or none
 -- @return its id; no row: another hash, or no account
-WITH closed AS (
+WITH renamed AS (
     UPDATE users
-    SET email = id || '@closed.invalid', password_hash = NULL, closed_at = now()
+    SET email = id || '@closed.invalid', password_hash = NULL
     WHERE lower(email) = lower(%(email)s)
         AND password_hash IS NOT DISTINCT FROM coalesce(%(old_hash)s, password_hash)
-        AND closed_at IS NULL
     RETURNING id
+), closed AS (
+    INSERT INTO closed_accounts (user_id)
+    SELECT id
+    FROM renamed
+    RETURNING user_id
 )
 INSERT INTO revocations (user_id, tokens_not_before)
-SELECT id, 'infinity'
+SELECT user_id, 'infinity'
 FROM closed
 ON CONFLICT (user_id) DO UPDATE SET tokens_not_before = excluded.tokens_not_before
 RETURNING user_id AS id;

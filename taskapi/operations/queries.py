@@ -27,11 +27,19 @@ def purge_deleted_tasks() -> int:
     return deleted
 
 
-def purge_closed_accounts() -> int:
-    """Delete some of the tasks of closed accounts, and accounts without tasks. Returns how many."""
-    [row] = pool.current().as_purger().write("purge_closed_accounts")
-    deleted: int = row["deleted_rows"]
-    return deleted
+def list_closed_accounts() -> list[str]:
+    """Return the ids of some accounts that are closed and not deleted yet."""
+    return [row["id"] for row in pool.current().as_purger().read("list_closed_accounts")]
+
+
+def purge_closed_account(*, id: str) -> bool:
+    """Delete some of the tasks of a closed account; without tasks, the account.
+
+    Returns whether it is gone.
+    """
+    [row] = pool.current().as_login(f"{id}@closed.invalid").write("purge_closed_account", id=id)
+    is_deleted: bool = row["is_deleted"]
+    return is_deleted
 
 
 def purge_revocations() -> int:

@@ -30,7 +30,7 @@ TEXTS = {
 RUN_BEFORE_EACH = {"act_as"}
 QUERIES = set(STATEMENTS) - RUN_BEFORE_EACH
 # The purge's.
-OF_NO_USER = {"purge_closed_accounts"}
+OF_NO_USER = {"purge_closed_account"}
 SQL_TEXT = re.compile(
     r"\b(select\b.+\bfrom|insert\s+into|update\s+\w+\s+set|delete\s+from|create\s+table\b|alter\s+table"
     r"|drop\s+table|begin;|commit;|set\s+(local|session)|pg_\w+\()",

@@ -1,0 +1,26 @@
+-- Delete up to 1,000 tasks of a closed account, and the account if it had fewer left. Few at a time,
+-- so that none waits long, and so that it goes on where it was stopped.
+-- @param id uuid
+-- @param email text: the one that it was given when it was closed
+-- @return deleted_rows: how many tasks; is_deleted: whether the account is gone
+WITH found AS MATERIALIZED (
+    SELECT id
+    FROM tasks
+    WHERE tasks.user_id = %(id)s
+    LIMIT 1000
+), deleted AS (
+    DELETE FROM tasks
+    USING found
+    WHERE tasks.user_id = %(id)s
+        AND tasks.id = found.id
+    RETURNING tasks.id
+), deleted_user AS (
+    DELETE FROM users
+    WHERE id = %(id)s
+        AND lower(email) = lower(%(email)s)
+        AND (SELECT count(id) FROM found) = 0
+    RETURNING id
+)
+SELECT
+    (SELECT count(id) FROM deleted) AS deleted_rows,
+    EXISTS (SELECT id FROM deleted_user) AS is_deleted;
