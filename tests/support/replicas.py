@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from tests.support.feeds import read_list
 from tests.support.service import PATIENCE
 
 # What a request may meet. All but the first two reach the service.
-FAULTS = ("unsent", "refused", "lost", "lost with 503", "none")
+FAULTS = ("unsent", "refused", "lost", "lost with 503", "overtaken", "none")
 
 
 class Unreliable(httpx.BaseTransport):
@@ -24,6 +25,8 @@ class Unreliable(httpx.BaseTransport):
         self.inner = inner
         self.faults: list[str] = []
         self.seen: list[httpx.Request] = []
+        # Writes by another client, right before a request that is overtaken
+        self.overtake: Callable[[], Any] = lambda: None
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         fault = self.faults.pop(0) if self.faults else "none"
@@ -32,9 +35,11 @@ class Unreliable(httpx.BaseTransport):
             raise httpx.ConnectError("unsent", request=request)
         if fault == "refused":
             return busy
+        if fault == "overtaken":
+            self.overtake()
         self.seen.append(request)
         response = self.inner.handle_request(request)
-        if fault == "none":
+        if fault in ("none", "overtaken"):
             return response
         response.read()
         response.close()

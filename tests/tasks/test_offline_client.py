@@ -141,20 +141,6 @@ def test_a_task_that_another_client_changes_is_not_deleted(user: Account, make: 
     assert (conflict["id"], conflict["mine"], conflict["theirs"]["title"]) == (id, None, "one")
 
 
-class Meanwhile(httpx.BaseTransport):
-    """Lets another client write after the feed was read, right before the batch arrives."""
-
-    def __init__(self, inner: httpx.BaseTransport, write: Callable[[], Any]) -> None:
-        self.inner = inner
-        self.write: Callable[[], Any] | None = write
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        if request.method == "POST" and self.write:
-            write, self.write = self.write, None
-            write()
-        return self.inner.handle_request(request)
-
-
 def test_a_412_and_a_404_are_merged(user: Account, make: Make) -> None:
     ids = changed, same, touched, gone = [user.create("old")["id"] for _ in range(4)]
     replica = make()
@@ -169,8 +155,8 @@ def test_a_412_and_a_404_are_merged(user: Account, make: Make) -> None:
             user.request("PATCH", f"/{id}", json={"title": "theirs"})
         user.request("DELETE", f"/{gone}")
 
-    replica.transport.inner = Meanwhile(replica.transport.inner, write)
-    replica.sync()
+    replica.transport.overtake = write
+    replica.sync_with("none", "overtaken")
     assert_same(user, replica)
     assert len(replica.batches()) == 2
     tasks = read_list(user)
