@@ -25,8 +25,9 @@ from tests.support.replicas import FAULTS, Replica, assert_same
 from tests.support.service import NO_AUTHORITIES
 
 WHO = st.integers(0, 1)
-WHICH = st.integers(0, 3)
+WHICH = st.integers(0, 2)
 TEXTS = ("title", "description")
+WHAT = st.sampled_from([*TEXTS, "completed", "deleted"])
 # None is a deletion.
 Edit = tuple[str, str, str | None]
 
@@ -86,26 +87,32 @@ class Replicas(RuleBasedStateMachine):
         self.ids.add(id)
         self.edits |= {(id, name, text) for name, text in texts.items()}
 
-    @rule(who=WHO, which=WHICH, name=st.sampled_from(TEXTS))
-    def change_text(self, who: int, which: int, name: str) -> None:
+    @rule(who=WHO, which=WHICH, what=WHAT)
+    def edit(self, who: int, which: int, what: str) -> None:
         if id := self.choose(who, which):
-            self.replaced.add((id, name, self.replicas[who].show()[id][name]))
-            text = self.new_text()
-            self.replicas[who].update(id, **{name: text})
-            self.edits.add((id, name, text))
+            self.edit_task(who, id, what)
 
-    @rule(who=WHO, which=WHICH, completed=st.booleans())
-    def complete(self, who: int, which: int, completed: bool) -> None:
-        if id := self.choose(who, which):
-            self.replicas[who].update(id, completed=completed)
+    @rule(which=WHICH, whats=st.tuples(WHAT, WHAT))
+    def edit_the_same_task(self, which: int, whats: tuple[str, str]) -> None:
+        if id := self.choose(0, which):
+            for who, what in enumerate(whats):
+                if id in self.replicas[who].show():
+                    self.edit_task(who, id, what)
 
-    @rule(who=WHO, which=WHICH)
-    def delete(self, who: int, which: int) -> None:
-        if id := self.choose(who, which):
-            task = self.replicas[who].show()[id]
+    def edit_task(self, who: int, id: str, what: str) -> None:
+        replica = self.replicas[who]
+        task = replica.show()[id]
+        if what == "deleted":
             self.replaced |= {(id, name, task[name]) for name in TEXTS}
-            self.replicas[who].delete(id)
-            self.edits.add((id, "deleted", None))
+            replica.delete(id)
+            self.edits.add((id, what, None))
+        elif what == "completed":
+            replica.update(id, completed=not task["completed"])
+        else:
+            self.replaced.add((id, what, task[what]))
+            text = self.new_text()
+            replica.update(id, **{what: text})
+            self.edits.add((id, what, text))
 
     @rule(who=WHO)
     def sync(self, who: int) -> None:
