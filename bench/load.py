@@ -55,8 +55,10 @@ REQUESTS = {
 # Read one, list of 20, create and toggle in turn.
 MIX = Request("mix", "mix", "mix")
 # taskapi lets no more than 20 of one client try to log in at once, and keeps none waiting whose
-# password it couldn't check in time.
+# password it couldn't check in time. All else is asked by one user, whose requests get 429 while a
+# statement of this user takes long, as on a machine that is busy with something else.
 REFUSALS = {"login": {"429", "503"}}
+USUAL_REFUSALS = {"429"}
 
 
 @dataclass(frozen=True)
@@ -299,7 +301,7 @@ class Target:
                 f"{where}: {outcome['wrong']} of {answered} answers were wrong, the first:"
                 f" {outcome['reason']}"
             )
-        if not set(outcome["refused"]) <= REFUSALS.get(request.name, set()):
+        if not set(outcome["refused"]) <= REFUSALS.get(request.name, USUAL_REFUSALS):
             raise BenchError(f"{where}: errors were answered, by status: {outcome['refused']}")
         if not outcome["right"]:
             raise BenchError(f"{where}: nothing was answered")

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import psutil
 from embedded_postgres import find_programs
-from systems import PEERS_PYTHON
+from systems import NODE, NODE_PACKAGES, PEERS_PYTHON
 
 OURS = ("Flask", "gunicorn", "psycopg", "PyJWT", "orjson", "marshmallow")
-PEERS = ("fastapi", "sqlmodel", "asyncpg", "uvicorn", "Django", "djangorestframework")
+PEERS = ("starlette", "fastapi", "sqlmodel", "asyncpg", "uvicorn", "Django", "djangorestframework")
+NODE_PEERS = ("fastify", "pg")
 _ASK = "import sys, json; from importlib.metadata import version; "
 _ASK += "print(json.dumps([version(name) for name in sys.argv[1:]]))"
 
@@ -40,6 +41,11 @@ def describe_versions() -> dict[str, str]:
             [PEERS_PYTHON, "-c", _ASK, *PEERS], capture_output=True, text=True, check=True
         )
         versions |= dict(zip(PEERS, json.loads(asked.stdout), strict=True))
+    if NODE.exists() and NODE_PACKAGES.exists():
+        versions |= {"Node": _version_of(NODE)}
+        for name in NODE_PEERS:
+            described = json.loads((NODE_PACKAGES / name / "package.json").read_text())
+            versions[name] = described["version"]
     return versions | {"wrk": _version_of("wrk")}
 
 

@@ -23,6 +23,8 @@ COLOURS = {
     "taskapi": "#0072B2",
     "fastapi": "#009E73",
     "django": "#D55E00",
+    "starlette": "#56B4E9",
+    "fastify": "#E69F00",
     "flask-empty": "#8c8c8c",
     "wsgi-empty": "#bdbdbd",
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -93,6 +93,13 @@ def tell_failures(row: Row) -> str:
     words = [f"{status}: {100 * n / total:.1f} %" for status, n in sorted(counts.items())]
     lost = sum(each["errors"] for each in row["rounds"])
     return ", ".join([*words, f"{lost} lost"] if lost else words)
+
+
+def failed_share(row: Row) -> float:
+    """Return the share of requests that were refused or got no answer."""
+    right = sum(each["right"] for each in row["rounds"])
+    failed = sum(sum(each["refused"].values()) + each["errors"] for each in row["rounds"])
+    return float(failed / (right + failed))
 
 
 COLUMNS: dict[str, Callable[[Row], str]] = {
@@ -255,80 +262,154 @@ def tell_idle(part: Row) -> str:
 class Aim(NamedTuple):
     """Something that was to be reached, and whether it was."""
 
-    name: str
+    # What taskapi is compared with.
+    against: str
+    figure: str
+    where: str
     wanted: str
     measured: str
     is_met: bool
+    # How many times the other's the figure is; None: it is compared with a fixed limit.
+    ratio: float | None = None
+
+    @property
+    def name(self) -> str:
+        """What the table of aims calls it."""
+        to = f" relative to {self.against}" if self.ratio is not None else ""
+        return f"{self.where}: {self.figure}{to}"
+
+
+class Wanted(NamedTuple):
+    """What is wanted of taskapi beside another system, at more than one connection."""
+
+    # By request: at least so many times the other's throughput.
+    throughput: Mapping[str, float]
+    # Of each of these requests: at most so many times the other's p99.
+    p99: float | None = None
+
+
+READS, WRITES = ("read", "list", "list_1000"), ("create", "put", "toggle")
+WANTED = {
+    "starlette": Wanted(dict.fromkeys(READS + WRITES, 1.0), p99=1.0),
+    "fastify": Wanted({"list_1000": 1.0, **dict.fromkeys(("read", *WRITES), 0.5)}),
+    "fastapi": Wanted({**dict.fromkeys(READS, 3.0), **dict.fromkeys(WRITES, 4.0)}, p99=1 / 3),
+    "flask-empty": Wanted({"read": 0.55, "create": 0.45}),
+}
+# A system that refuses requests is fast.
+FAILED_WANTED = 0.01
+MEMORY_WANTED = 0.5
+GROWTH_WANTED = 1.1
 
 
 def judge(results: Results) -> Iterator[Aim]:
     """Compare what was measured with what was wanted, as far as it was measured."""
-    yield from judge_stacks(results.parts.get("stacks"))
-    for name in ("memory", "million"):
-        yield from judge_memory(results.parts.get(name))
-    growth = results.parts.get("growth")
-    for row in growth["rows"] if growth else []:
-        few = find(growth, **{name: row[name] for name in ("request", "connections")})
-        assert few is not None
-        if few is not row:
-            aim = _at_most(1.10, ratios(row, few, "p50"))
-            tasks = int(row["system"].removeprefix("tasks-"))
-            yield Aim(f"{_name(row)}: p50 with {tasks:,} tasks by that with 10,000", *aim)
+    for name in WANTED:
+        yield from judge_stack(results.parts.get("stacks"), name)
+    yield from judge_memory(results.parts.get("memory"), "before", "after")
+    yield from judge_memory(results.parts.get("million"), "after")
+    yield from judge_growth(results.parts.get("growth"))
     if pool := results.parts.get("pool"):
-        is_met = pool["p95"] < 200
-        yield Aim("create, 50 connections: p95", "< 200 ms", f"{pool['p95']:.1f} ms", is_met)
+        p95, where = pool["p95"], "create at 50 connections"
+        yield Aim("a fixed limit", "p95", where, "< 200 ms", f"{p95:.1f} ms", p95 < 200)
 
 
-def judge_stacks(part: Row | None) -> Iterator[Aim]:
-    """Compare the stacks' throughput and p99 with what was wanted."""
+def judge_stack(part: Row | None, name: str) -> Iterator[Aim]:
+    """Compare throughput and p99 with what was wanted beside another system."""
+    wanted = WANTED[name]
     for row in part["rows"] if part else []:
         if row["system"] != "taskapi" or row["connections"] == 1:
             continue
         same = {name: row[name] for name in ("request", "connections")}
-        peer, empty = (find(part, system=name, **same) for name in ("fastapi", "flask-empty"))
-        if peer and row["request"] != "login":
-            times = 3 if row["request"] in ("read", "list", "list_1000") else 4
-            rate = _at_least(times, ratios(row, peer, "requests_per_second"))
-            yield Aim(f"{_name(row)}: throughput by fastapi's", *rate)
-            yield Aim(f"{_name(row)}: p99 by fastapi's", *_at_most(1 / 3, ratios(row, peer, "p99")))
-        share = {"read": 0.55, "create": 0.45}.get(row["request"])
-        if empty and share:
-            rate = _at_least(share, ratios(row, empty, "requests_per_second"))
-            yield Aim(f"{_name(row)}: throughput by flask-empty's", *rate)
+        other = find(part, system=name, **same)
+        if other is None or row["request"] not in wanted.throughput:
+            continue
+        rate, p99 = (ratios(row, other, figure) for figure in ("requests_per_second", "p99"))
+        aims = [_at_least(wanted.throughput[row["request"]], rate, name, "throughput", _where(row))]
+        if wanted.p99 is not None:
+            aims.append(_at_most(wanted.p99, p99, name, "p99", _where(row)))
+        is_served, failed = failed_share(row) <= FAILED_WANTED, tell_failures(row)
+        for aim in aims:
+            measured = f"{aim.measured}, failed: {failed}" if failed else aim.measured
+            yield aim._replace(measured=measured, is_met=aim.is_met and is_served)
 
 
-def judge_memory(part: Row | None) -> Iterator[Aim]:
+def judge_memory(part: Row | None, *moments: str) -> Iterator[Aim]:
     """Compare a worker's memory with fastapi's."""
     ours, peer = find(part, system="taskapi"), find(part, system="fastapi")
-    if ours and peer:
-        for when, words in (
-            ("before", "at start"),
-            ("after", f"after {ours['requests']:,} requests"),
-        ):
-            share = worker_memory(ours, when) / worker_memory(peer, when)
-            yield Aim(f"PSS of a worker {words} by fastapi's", *_at_most(0.6, [share]))
+    for when in moments if ours and peer else ():
+        assert ours is not None
+        assert peer is not None
+        where = "at start" if when == "before" else f"after {ours['requests']:,} requests"
+        share = worker_memory(ours, when) / worker_memory(peer, when)
+        yield _at_most(MEMORY_WANTED, [share], "fastapi", "memory of a worker (PSS)", where)
 
 
-def _name(row: Row) -> str:
+def judge_growth(part: Row | None) -> Iterator[Aim]:
+    """Compare p50 with that of the smallest table."""
+    for row in part["rows"] if part else []:
+        few = find(part, **{name: row[name] for name in ("request", "connections")})
+        assert few is not None
+        if few is not row:
+            where = f"{_where(row)}, {int(row['system'].removeprefix('tasks-')):,} tasks"
+            yield _at_most(GROWTH_WANTED, ratios(row, few, "p50"), "10,000 tasks", "p50", where)
+
+
+def _where(row: Row) -> str:
     connections = row["connections"]
-    return f"{TITLES[row['request']]}, {connections} connection{'s' * (connections > 1)}"
+    return f"{TITLES[row['request']]} at {connections} connection{'s' * (connections > 1)}"
 
 
-def _at_least(wanted: float, measured: Sequence[float]) -> tuple[str, str, bool]:
-    return f"≥ {wanted:g}", spread(measured, 2), statistics.median(measured) >= wanted
+def _at_least(
+    wanted: float, measured: Sequence[float], against: str, figure: str, where: str
+) -> Aim:
+    ratio = statistics.median(measured)
+    shown = spread(measured, 2)
+    return Aim(against, figure, where, f"≥ {wanted:g}", shown, ratio >= wanted, ratio)
 
 
-def _at_most(wanted: float, measured: Sequence[float]) -> tuple[str, str, bool]:
-    return f"≤ {wanted:.2f}", spread(measured, 2), statistics.median(measured) <= wanted
+def _at_most(
+    wanted: float, measured: Sequence[float], against: str, figure: str, where: str
+) -> Aim:
+    ratio = statistics.median(measured)
+    shown = spread(measured, 2)
+    return Aim(against, figure, where, f"≤ {wanted:.2f}", shown, ratio <= wanted, ratio)
+
+
+def tell_conclusion(results: Results) -> str:
+    """Return how many aims are met, in all and beside each other system, and each ratio's range."""
+    aims = list(judge(results))
+    lines = [f"- {_count_met(aims)}."]
+    compared = dict.fromkeys(aim.against for aim in aims if aim.ratio is not None)
+    for against in compared:
+        group = [aim for aim in aims if aim.against == against]
+        figures = dict.fromkeys(aim.figure for aim in group)
+        ranges = [_tell_range([aim for aim in group if aim.figure == name]) for name in figures]
+        lines.append(
+            f"- **{against}**: {_count_met(group)}. Relative to {against}, {', '.join(ranges)}."
+        )
+    if left := [name for name in WANTED if name not in compared]:
+        lines.append(f"- Not measured: {', '.join(left)}.")
+    return "\n".join(lines) + "\n"
+
+
+def _count_met(aims: Sequence[Aim]) -> str:
+    return f"{sum(aim.is_met for aim in aims)} of {len(aims)} aims are met"
+
+
+def _tell_range(aims: Sequence[Aim]) -> str:
+    """Return the range of a figure's ratios, of which there is at least one."""
+    found = [(aim.ratio or 0, aim.where) for aim in aims]
+    least, most = (f"{ratio:.2f} ({where})" for ratio, where in (min(found), max(found)))
+    return f"{aims[0].figure} is {least}" + (f" to {most}" if most != least else "")
 
 
 def tell_aims(results: Results) -> str:
     """Return the table of aims."""
     rows = [
-        [aim.name, aim.wanted, aim.measured, "yes" if aim.is_met else "**no**"]
+        [aim.name, aim.wanted, aim.measured, "met" if aim.is_met else "**not met**"]
         for aim in judge(results)
     ]
-    return table(["Aim", "Wanted", "Measured", "Met"], rows)
+    return table(["Aim", "Wanted", "Measured", "Result"], rows)
 
 
 def tell_origin(results: Results) -> str:
@@ -375,8 +456,9 @@ TABLES: dict[str, Callable[[Row], str]] = {
 def render(results: Results) -> dict[str, str]:
     """Return what the page shows, by the names of its markers."""
     tables = {name: TABLES[name](part) for name, part in results.parts.items()}
-    summary = {"aims": tell_aims(results), "origin": tell_origin(results)}
-    return {**summary, "versions": tell_versions(results), **tables}
+    summary = {"conclusion": tell_conclusion(results), "aims": tell_aims(results)}
+    origin = {"origin": tell_origin(results)}
+    return {**summary, **origin, "versions": tell_versions(results), **tables}
 
 
 def write_page(results: Results, page: Path = PAGE) -> None:

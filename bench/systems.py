@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +22,8 @@ from tests.support.service import free_port
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT_PYTHON = Path(sys.executable)
 PEERS_PYTHON = ROOT / ".venv" / "bench" / "bin" / "python"
-PEERS = ROOT / "bench" / "peers"
+NODE = Path(shutil.which("node") or "node")
+NODE_PACKAGES = ROOT / "bench" / "peers" / "fastify_pg" / "node_modules"
 # Every system's, so that one token serves all.
 JWT_SECRET = "a secret of the bench with more than 32 bytes"  # noqa: S105
 # Seconds.
@@ -48,10 +50,10 @@ class Settings:
 
 @dataclass(frozen=True)
 class Kind:
-    """What a system is started by: its Python and arguments, with and without a log of requests."""
+    """What a system is started by: a program and arguments, with and without a log of requests."""
 
     name: str
-    python: Path
+    program: Path
     arguments: Callable[[Settings, str, int], list[str]]
     quiet_arguments: tuple[str, ...] = ()
     quiet_variables: Mapping[str, str] = field(default_factory=dict)
@@ -60,16 +62,34 @@ class Kind:
     is_empty: bool = False
     root: Path = ROOT
 
+    def describe_missing(self) -> str:
+        """Return what it can't start without and how to install that; nothing if all is there."""
+        if self.program == NODE:
+            if not NODE.exists():
+                return f"{self.name}: node is missing: apt install nodejs npm"
+            if not NODE_PACKAGES.exists():
+                return f"{self.name}: {NODE_PACKAGES} is missing: make bench installs it"
+        elif not self.program.exists():
+            return f"{self.name}: {self.program} is missing: make bench installs it"
+        return ""
+
 
 def _taskapi(_settings: Settings, _host: str, _port: int) -> list[str]:
     return ["-m", "gunicorn", "--config", "gunicorn.conf.py", "wsgi:app"]
 
 
-def _fastapi(settings: Settings, host: str, port: int) -> list[str]:
-    address = ["--host", host, "--port", str(port)]
-    served_by = ["--workers", str(settings.workers), "--loop", "uvloop", "--http", "httptools"]
-    app = ["fastapi_sqlmodel.main:app", "--app-dir", "bench/peers"]
-    return ["-m", "uvicorn", *app, *served_by, *address]
+def _uvicorn(module: str) -> Callable[[Settings, str, int], list[str]]:
+    def arguments(settings: Settings, host: str, port: int) -> list[str]:
+        address = ["--host", host, "--port", str(port)]
+        served_by = ["--workers", str(settings.workers), "--loop", "uvloop", "--http", "httptools"]
+        app = [f"{module}.main:app", "--app-dir", "bench/peers"]
+        return ["-m", "uvicorn", *app, *served_by, *address]
+
+    return arguments
+
+
+def _fastify(_settings: Settings, _host: str, _port: int) -> list[str]:
+    return ["bench/peers/fastify_pg/server.js"]
 
 
 def _django(settings: Settings, _host: str, _port: int) -> list[str]:
@@ -90,9 +110,22 @@ KINDS = {
     for kind in (
         TASKAPI,
         Kind(
+            "starlette",
+            PEERS_PYTHON,
+            _uvicorn("starlette_asyncpg"),
+            quiet_arguments=("--no-access-log",),
+        ),
+        Kind(
+            "fastify",
+            NODE,
+            _fastify,
+            quiet_variables={"LOG_LEVEL": "warn"},
+            variables={"NODE_ENV": "production"},
+        ),
+        Kind(
             "fastapi",
             PEERS_PYTHON,
-            _fastapi,
+            _uvicorn("fastapi_sqlmodel"),
             quiet_arguments=("--no-access-log",),
             # It would close each connection beyond these that is given back, and open it again.
             variables={"DB_POOL_MIN": "20"},
@@ -106,7 +139,7 @@ KINDS = {
 
 def checkout(name: str, root: Path) -> Kind:
     """Return another checkout of taskapi as a system, run by its own Python."""
-    return replace(TASKAPI, name=name, root=root, python=root / ".venv" / "bin" / "python")
+    return replace(TASKAPI, name=name, root=root, program=root / ".venv" / "bin" / "python")
 
 
 class System:
@@ -145,7 +178,7 @@ class System:
         }
         self._command = [
             *die_with_parent("TERM"),
-            str(kind.python),
+            str(kind.program),
             *kind.arguments(settings, "127.0.0.1", self.port),
             *(() if settings.logs else kind.quiet_arguments),
             *arguments,
@@ -155,8 +188,8 @@ class System:
 
     def start(self) -> None:
         """Start it; return at once."""
-        if not self.kind.python.exists():
-            raise BenchError(f"{self.name}: {self.kind.python} is missing: make bench installs it")
+        if missing := self.kind.describe_missing():
+            raise BenchError(missing)
         with self.log.open("ab") as log:
             self.started_at = time.perf_counter()
             self._process = subprocess.Popen(

@@ -190,10 +190,12 @@ CREATE OR REPLACE TRIGGER idempotency_keys_set_created_at
     BEFORE INSERT ON idempotency_keys
     FOR EACH ROW EXECUTE FUNCTION idempotency_keys_set_created_at();
 
--- What a deleted user had is deleted by a foreign key's trigger, and has no reader left.
+-- What a deleted user had is deleted by a foreign key's trigger or by the purge, and has no reader
+-- left.
 CREATE OR REPLACE TRIGGER tasks_note_deletion
     AFTER DELETE ON tasks
-    FOR EACH ROW WHEN (pg_trigger_depth() = 0) EXECUTE FUNCTION tasks_note_deletion();
+    FOR EACH ROW WHEN (pg_trigger_depth() = 0 AND current_user <> 'taskapi_login')
+    EXECUTE FUNCTION tasks_note_deletion();
 
 -- A task whose key changes is gone for who knows the old one.
 CREATE OR REPLACE TRIGGER tasks_note_new_key

@@ -1,14 +1,29 @@
 -- Set the role, the identity that row-level security checks, and the settings that the next
--- statement relies on. All of it ends with the transaction: a pooled connection keeps nothing.
+-- statement relies on. All of it ends with the transaction: a pooled connection keeps nothing. With
+-- a token that was revoked there is no identity, and the next statement finds and writes nothing.
 -- @param role text: taskapi_user, taskapi_login, or none for the role of the connection
 -- @param user_id text: the user of taskapi_user, else empty
+-- @param issued_at double precision: when the user's token was issued, as Unix time
 -- @param email text: the email of taskapi_login, else empty
 -- @param statement_timeout text: with its unit, such as 5000ms
--- @return one row that nobody reads
+-- @param max_tasks text: how many tasks the user may have
+-- @return user_id: empty if the token was revoked
 SELECT
-    set_config('role', %(role)s, true),
-    set_config('app.user_id', %(user_id)s, true),
+    set_config(
+        'app.user_id',
+        CASE
+            WHEN
+                accepts_token(
+                    nullif(%(user_id)s, '')::uuid, to_timestamp(%(issued_at)s::double precision)
+                )
+                THEN %(user_id)s
+            ELSE ''
+        END,
+        true
+    ) AS user_id,
     set_config('app.email', %(email)s, true),
+    set_config('app.max_tasks', %(max_tasks)s, true),
     set_config('statement_timeout', %(statement_timeout)s, true),
     set_config('TimeZone', 'UTC', true),
-    set_config('DateStyle', 'ISO', true);
+    set_config('DateStyle', 'ISO', true),
+    set_config('role', %(role)s, true);

@@ -64,7 +64,7 @@ def create_app(config: Config) -> Flask:
             # Only to requests with an Origin.
             always_send=False,
         )
-    for blueprint in (accounts.bp, tasks.bp, operations.bp):
+    for blueprint in (accounts.bp, accounts.account_bp, tasks.bp, operations.bp):
         app.register_blueprint(blueprint)
     if config.docs:
         # Imported here so that DOCS=off doesn't load its packages.

@@ -7,6 +7,7 @@ import sys
 import click
 
 from taskapi import create_app
+from taskapi.accounts.commands import accounts
 from taskapi.config import ConfigError
 from taskapi.exceptions import DatabaseUnavailable
 from taskapi.migrate.commands import migrate
@@ -21,6 +22,7 @@ def cli(ctx: click.Context) -> None:
     ctx.obj = create_app
 
 
+cli.add_command(accounts)
 cli.add_command(migrate)
 cli.add_command(purge)
 cli.add_command(reset_feeds)

@@ -51,6 +51,7 @@ class Config:
     web_concurrency: int
     web_threads: int
     trusted_proxies: int
+    max_tasks: int
     public_url: str | None
     signups_per_minute: int
     cors_origins: tuple[str, ...]
@@ -93,6 +94,7 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         web_threads=_integer(environ, "WEB_THREADS", 8, 1, 1000),
         trusted_proxies=_integer(environ, "TRUSTED_PROXIES", 0, 0, 100),
         public_url=_base_url(environ, "PUBLIC_URL"),
+        max_tasks=_integer(environ, "MAX_TASKS", 100_000, 1, 10**9),
         signups_per_minute=_integer(environ, "SIGNUPS_PER_MINUTE", 20, 1, 1_000_000),
         cors_origins=_origins(environ, "CORS_ORIGINS"),
         log_level=_choice(environ, "LOG_LEVEL", "info", LOG_LEVELS),

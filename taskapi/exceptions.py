@@ -60,6 +60,18 @@ class InvalidCredentials(TaskApiError):
     """No account has this email and password."""
 
 
+class TokenRevoked(TaskApiError):
+    """The token was issued before the user logged out everywhere, or closed the account."""
+
+
+class AccountOfProvider(TaskApiError):
+    """The account is an identity provider's, and has no password here."""
+
+
+class TooManyTasks(TaskApiError):
+    """The user has as many tasks as MAX_TASKS allows."""
+
+
 class AccessDenied(TaskApiError):
     """The URL's user_id is not the token's."""
 

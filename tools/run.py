@@ -109,9 +109,10 @@ def _create_database(postgres: EmbeddedPostgres) -> None:
 
 
 def _set_up_roles(url: str) -> None:
-    """Run deploy/roles.sql, so that the service has the rights that it has in production."""
+    """Run deploy/roles-of-*.sql, so that the service has the rights that it has in production."""
     with psycopg.connect(url, autocommit=True) as conn:
-        conn.execute((ROOT / "deploy" / "roles.sql").read_bytes())
+        for part in ("server", "database"):
+            conn.execute((ROOT / "deploy" / f"roles-of-{part}.sql").read_bytes())
 
 
 def _check_address(host: str, port: int) -> None:

@@ -1,7 +1,7 @@
 """todobackend.com's API on top of taskapi's, over HTTP: a WSGI application.
 
-Run it with `python -m gunicorn "examples.todobackend.adapter:create_adapter('http://…:8000')"`. It
-keeps all todos as the tasks of one account, which it signs up for at its start.
+examples/README.md has the command. It keeps all todos as the tasks of one account, which it signs
+up for at its start: so it runs as one process.
 
 What it has to invent, for taskapi has nothing like it:
 

@@ -62,10 +62,20 @@ WITH clock AS MATERIALIZED (
         coalesce(sum(bytes) FILTER (WHERE status IN (200, 412)), 0) <= %(max_bytes)s
         AND (NOT %(atomic)s::boolean OR bool_and(status < 300)) AS may_write
     FROM outcome
+), deleted AS (
+    DELETE FROM tasks
+    USING verdict
+    CROSS JOIN outcome
+    WHERE verdict.may_write AND outcome.status = 204
+        AND tasks.user_id = %(user_id)s
+        AND tasks.id = outcome.id
+    RETURNING tasks.id
 ), created AS (
     INSERT INTO tasks (user_id, id, title, description, completed)
     SELECT %(user_id)s::uuid, outcome.id, given.title, given.description, given.completed
     FROM verdict
+    -- What is deleted makes room for what is created, within the limit of a user's tasks.
+    CROSS JOIN (SELECT count(id) AS tasks FROM deleted) AS room
     CROSS JOIN outcome
     CROSS JOIN jsonb_populate_record(NULL::tasks, outcome.members) AS given
     WHERE verdict.may_write AND outcome.status = 201
@@ -84,14 +94,6 @@ WITH clock AS MATERIALIZED (
     RETURNING
         tasks.id, tasks.user_id, tasks.title, tasks.description, tasks.completed,
         tasks.created_at, tasks.updated_at
-), deleted AS (
-    DELETE FROM tasks
-    USING verdict
-    CROSS JOIN outcome
-    WHERE verdict.may_write AND outcome.status = 204
-        AND tasks.user_id = %(user_id)s
-        AND tasks.id = outcome.id
-    RETURNING tasks.id
 ), shown AS (
     SELECT id, user_id, title, description, completed, created_at, updated_at, 201 AS status
     FROM created

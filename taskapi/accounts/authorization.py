@@ -4,12 +4,26 @@ from __future__ import annotations
 
 from flask import g, request
 
-from taskapi.accounts.tokens import verify_token
+from taskapi.accounts.tokens import Identity, verify_token
 from taskapi.exceptions import AccessDenied, InvalidInput, MissingToken, fault
 from taskapi.web.uuids import parse_uuid
 
 # In place of the path's `user_id`: the token's user.
 ME = "me"
+
+
+def authenticate() -> Identity:
+    """Return the user of the request's token, who is noted in `g` for the queries and the log.
+
+    Raises MissingToken, InvalidToken, TokenExpired or IdentityProviderUnavailable. Whether the
+    token was revoked, PostgreSQL says along with the first statement.
+    """
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise MissingToken
+    identity = verify_token(token.strip())
+    g.user_id, g.provider_email, g.issued_at = identity
+    return identity
 
 
 def authorize() -> None:
@@ -22,20 +36,16 @@ def authorize() -> None:
     """
     if request.method == "OPTIONS":  # a browser's preflight has no token
         return
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        raise MissingToken
-    identity = verify_token(token.strip())
+    identity = authenticate()
     given = request.view_args or {}
     path = {name: parse_uuid(value) for name, value in given.items()}
     if given.get("user_id") == ME:
         path["user_id"] = identity.user_id
     # For the log, also where the request is refused below.
-    g.user_id, g.task_id = identity.user_id, path.get("id")
+    g.task_id = path.get("id")
     malformed = [name for name, value in path.items() if value is None]
     if malformed:
         raise InvalidInput(*(fault("path", name, "Must be a UUID") for name in malformed))
     if path["user_id"] != identity.user_id:
         raise AccessDenied
     request.view_args = path
-    g.provider_email = identity.provider_email

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from datetime import datetime
+from typing import NamedTuple
 
 from taskapi.accounts import queries
 from taskapi.accounts.passwords import hash_password, is_outdated, verify_password
@@ -13,7 +15,25 @@ from taskapi.web.addresses import client_block, client_network
 logger = logging.getLogger("taskapi")
 
 
-def check_credentials(email: str, password: str) -> User:
+class Credentials(NamedTuple):
+    """An account whose password is known, its hash, and when it was checked, as Unix time."""
+
+    user: User
+    password_hash: str
+    checked_at: float
+
+
+def log_in(email: str, password: str) -> Credentials:
+    """Return the account with this email and password, and renew an outdated hash.
+
+    Raises as `check_credentials` does.
+    """
+    credentials = check_credentials(email, password)
+    _renew_hash(email, credentials.password_hash, password)
+    return credentials
+
+
+def check_credentials(email: str, password: str) -> Credentials:
     """Return the account with this email and password.
 
     An attempt counts as failed until its password is known to be right, so that of many attempts
@@ -30,10 +50,11 @@ def check_credentials(email: str, password: str) -> User:
     finally:
         if not failed and attempt["tried_at"] is not None:
             _take_back(email, client, block, attempt["tried_at"])
-    if failed or attempt["id"] is None or attempt["email"] is None:
+    id, email, tried_at = attempt["id"], attempt["email"] or "", attempt["tried_at"]
+    if failed or id is None or tried_at is None:
         raise InvalidCredentials
-    _renew_hash(email, attempt["password_hash"] or "", password)
-    return {"id": attempt["id"], "email": attempt["email"]}
+    checked_at = datetime.fromisoformat(tried_at).timestamp()
+    return Credentials({"id": id, "email": email}, attempt["password_hash"] or "", checked_at)
 
 
 def _take_back(email: str, client: str, block: str | None, tried_at: str) -> None:

@@ -15,6 +15,13 @@ class User(TypedDict):
     email: str
 
 
+class Account(User):
+    """What an account's owner may know of it. `tasks` is their number."""
+
+    created_at: str
+    tasks: int
+
+
 class LoginAttempt(TypedDict):
     """A login attempt: when it was counted, if it was, and the account of its email, if any."""
 
@@ -82,4 +89,45 @@ def update_password_hash(*, email: str, old_hash: str, new_hash: str) -> bool:
         .as_login(email)
         .write("update_password_hash", old_hash=old_hash, new_hash=new_hash)
     )
+    return bool(rows)
+
+
+def get_account(*, user_id: str) -> Account | None:
+    """Return the token's account, or None if there is none (yet)."""
+    rows: list[Account] = pool.current().as_user(user_id).read("get_account")
+    return rows[0] if rows else None
+
+
+def find_account(*, email: str) -> User | None:
+    """Return the account with this email, whatever its case, or None."""
+    rows: list[User] = pool.current().as_login(email).read("find_account")
+    return rows[0] if rows else None
+
+
+def revoke_tokens(*, user_id: str) -> None:
+    """Make all tokens invalid that were issued to the user until now."""
+    pool.current().as_user(user_id).write("revoke_tokens")
+
+
+def change_password(*, email: str, old_hash: str | None, new_hash: str) -> float | None:
+    """Replace the password's hash, and make all tokens invalid that were issued until now.
+
+    Returns the Unix time that a valid token has at least, or None if the hash is not `old_hash`
+    (None: any), or the account has no password.
+    """
+    rows = (
+        pool.current()
+        .as_login(email)
+        .write("change_password", old_hash=old_hash, new_hash=new_hash)
+    )
+    issued_at: float | None = rows[0]["issued_at"] if rows else None
+    return issued_at
+
+
+def close_account(*, email: str, old_hash: str | None) -> bool:
+    """Close the account at once; the purge deletes it.
+
+    Returns False if its hash is not `old_hash` (None: any).
+    """
+    rows = pool.current().as_login(email).write("close_account", old_hash=old_hash)
     return bool(rows)

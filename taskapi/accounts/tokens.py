@@ -6,7 +6,7 @@ import hmac
 import time
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
-from uuid import UUID, uuid5
+from uuid import UUID, uuid4, uuid5
 
 import jwt
 
@@ -39,6 +39,8 @@ class Identity(NamedTuple):
     user_id: str
     # The email in an identity provider's token; None for a token of our own.
     provider_email: str | None
+    # Unix time; 0 if the token doesn't say.
+    issued_at: float
 
 
 class ExpectedClaims(NamedTuple):
@@ -48,15 +50,18 @@ class ExpectedClaims(NamedTuple):
     audience: str | None
 
 
-def issue_token(user: User) -> str:
-    """Return a token for the user, valid for JWT_EXPIRES_SECONDS."""
+def issue_token(user: User, issued_at: float) -> str:
+    """Return a token for the user, valid for JWT_EXPIRES_SECONDS.
+
+    `issued_at` is a Unix time of the database's clock, which also decides what is revoked.
+    """
     settings = config.current()
-    now = int(time.time())
     claims = {
         "sub": user["id"],
         "email": user["email"],
-        "iat": now,
-        "exp": now + settings.jwt_expires_seconds,
+        "iat": issued_at,
+        "exp": int(issued_at) + settings.jwt_expires_seconds,
+        "jti": uuid4().hex,
     }
     if settings.jwt_issuer is not None:
         claims["iss"] = settings.jwt_issuer
@@ -82,8 +87,10 @@ def verify_token(token: str) -> Identity:
                 key = provider.find(header.get("kid", ""))
                 claims = _decode(token, key, key.algorithm_name, expected, leeway=CLOCK_SKEW)
                 email = load(PROVIDER_CLAIMS, claims)["email"]
-                return Identity(_read_provider_subject(claims), email)
-        user_id, expires = _verify_ours(token, settings.jwt_secrets, expected)
+                # The provider's clock may be ahead of the database's.
+                issued_at = _read_time(claims, "iat") - CLOCK_SKEW
+                return Identity(_read_provider_subject(claims), email, issued_at)
+        identity, expires = _verify_ours(token, settings.jwt_secrets, expected)
     except jwt.ExpiredSignatureError as error:
         raise TokenExpired from error
     # PyJWT doesn't catch what its parsers raise for text that isn't ASCII or is nested deeply.
@@ -91,7 +98,7 @@ def verify_token(token: str) -> Identity:
         raise InvalidToken from error
     if expires <= time.time():
         raise TokenExpired
-    return Identity(user_id, None)
+    return identity
 
 
 @cache
@@ -101,10 +108,13 @@ def key_id(secret: str) -> str:
 
 
 @lru_cache(CACHED_TOKENS)
-def _verify_ours(token: str, secrets: tuple[str, ...], expected: ExpectedClaims) -> tuple[str, int]:
-    """Return the user's id and when the token expires, in Unix seconds.
+def _verify_ours(
+    token: str, secrets: tuple[str, ...], expected: ExpectedClaims
+) -> tuple[Identity, int]:
+    """Return the token's user, and when the token expires, in Unix seconds.
 
-    A valid token stays valid until it expires, which the caller checks. `kid` names the secret;
+    A valid token stays valid until it expires, which the caller checks, or is revoked, which
+    PostgreSQL checks in each request. `kid` names the secret;
     without a known `kid`, as in tokens of earlier releases, each secret is tried.
     """
     kid = jwt.get_unverified_header(token).get("kid")
@@ -121,7 +131,7 @@ def _verify_ours(token: str, secrets: tuple[str, ...], expected: ExpectedClaims)
     user_id = parse_uuid(claims["sub"])
     if user_id is None:
         raise InvalidToken
-    return user_id, int(claims["exp"])
+    return Identity(user_id, None, _read_time(claims, "iat")), int(claims["exp"])
 
 
 def _decode(
@@ -136,12 +146,23 @@ def _decode(
         # Without JWT_AUDIENCE, PyJWT refuses a token that has an audience.
         audience=expected.audience,
         leeway=leeway,
-        options={"require": [name for name, wanted in required.items() if wanted]},
+        options={
+            "require": [name for name, wanted in required.items() if wanted],
+            # The database's clock, which issues tokens, may be ahead of this machine's.
+            "verify_iat": False,
+        },
     )
     # PyJWT accepts text and any number.
     if type(claims["exp"]) not in (int, float) or claims["exp"] > LAST_SECOND:
         raise InvalidToken
     return claims
+
+
+def _read_time(claims: dict[str, Any], name: str) -> float:
+    """Return a claim that is a Unix time, or 0 if it is none."""
+    value = claims.get(name)
+    is_time = isinstance(value, int | float) and 0 < value <= LAST_SECOND
+    return float(value) if value is not None and is_time else 0.0
 
 
 def _read_provider_subject(claims: dict[str, Any]) -> str:

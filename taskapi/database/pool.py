@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 import psycopg
-from flask import current_app
+from flask import current_app, g
 from psycopg import errors
 from psycopg_pool import ConnectionPool
 
@@ -29,7 +29,7 @@ from taskapi.database.connection import (
 )
 from taskapi.database.places import Places
 from taskapi.database.statements import STATEMENTS
-from taskapi.exceptions import DatabaseUnavailable
+from taskapi.exceptions import DatabaseUnavailable, TokenRevoked
 
 logger = logging.getLogger("taskapi")
 
@@ -103,6 +103,7 @@ class Database:
         # PostgreSQL ends a statement at its limit, unless the server is stopped or unreachable.
         self._silence = config.db_statement_timeout + SILENCE
         self._statement_timeout = config.db_statement_timeout
+        self.max_tasks = str(config.max_tasks)
         self._pool = ConnectionPool(
             config.database_url,
             connection_class=Connection,
@@ -143,9 +144,13 @@ class Database:
         """Return `act_as`'s time limit: `seconds`, but at most DB_STATEMENT_TIMEOUT."""
         return {"statement_timeout": f"{round(min(seconds, self._statement_timeout) * 1000)}ms"}
 
-    def as_user(self, user_id: str) -> Actor:
-        """Act as a user: row-level security shows this user's rows only."""
-        return Actor(self, "taskapi_user", QUERIES, user_id=user_id)
+    def as_user(self, user_id: str, issued_at: float | None = None) -> Actor:
+        """Act as a user: row-level security shows this user's rows only.
+
+        No token that was issued at this Unix time, by default the request's, may be revoked.
+        """
+        issued_at = g.issued_at if issued_at is None else issued_at
+        return Actor(self, "taskapi_user", QUERIES, user_id=user_id, issued_at=issued_at)
 
     def as_login(self, email: str) -> Actor:
         """Act for a sign-up or login: row-level security shows this email's account only."""
@@ -160,12 +165,13 @@ class Database:
         return Actor(self, "none", UNPRIVILEGED)
 
     def run(
-        self, statement: Statement, params: Mapping[str, Any], acting: Mapping[str, str]
+        self, statement: Statement, params: Mapping[str, Any], acting: Mapping[str, Any]
     ) -> list[Any]:
         """Run a statement with an identity and return its rows. Only Actor calls this.
 
         `sql/act_as.sql` and the statement are sent together: one round trip and one transaction,
-        which the identity ends with. Raises DatabaseUnavailable, TooManyRequests and psycopg.Error.
+        which the identity ends with. Raises DatabaseUnavailable, TooManyRequests, TokenRevoked and
+        psycopg.Error.
         """
         name = statement.name.decode()
         with self._places.take(acting["user_id"]), self._connection() as conn:
@@ -189,6 +195,8 @@ class Database:
             finally:
                 self.usage.seconds += time.perf_counter() - started
             refusal = error_of(acted)
+            if refusal is None and acting["user_id"] and not acted.get_value(0, 0):
+                raise TokenRevoked
             error = refusal or error_of(result)
             if error is None:
                 return conn.load_rows(result)
@@ -243,7 +251,7 @@ class Actor:
     """
 
     def __init__(
-        self, database: Database, role: str, statements: Mapping[str, Statement], **identity: str
+        self, database: Database, role: str, statements: Mapping[str, Statement], **identity: Any
     ) -> None:
         self._database = database
         self._statements = statements
@@ -251,7 +259,9 @@ class Actor:
         self._acting = {
             "role": role,
             "user_id": "",
+            "issued_at": 0.0,
             "email": "",
+            "max_tasks": database.max_tasks,
             **identity,
             **database.limit_statement(math.inf),
         }

@@ -7,7 +7,7 @@ import glob
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -34,9 +34,10 @@ from taskapi.migrate.files import (
 from taskapi.migrate.progress import Report, Watcher
 
 # Seconds that a statement waits for a lock before it gives up. Requests that need the table wait
-# behind it for as long, so DB_STATEMENT_TIMEOUT must be longer.
-LOCK_TIMEOUT = 1.0
-# How often a migration that gets no lock is tried. Ten tries take about two and a half minutes.
+# behind it for as long, so DB_STATEMENT_TIMEOUT must be longer. Longer than PostgreSQL's
+# deadlock_timeout, a second by default, after which it ends an autovacuum that has the lock.
+LOCK_TIMEOUT = 1.5
+# How often a migration that gets no lock is tried. Ten tries take about three minutes.
 TRIES = 10
 _LONGEST_PAUSE = 30.0
 _POLL_SECONDS = 0.2
@@ -264,8 +265,8 @@ def _session(
 ) -> Iterator[_Session]:
     """Lend yoyo's backend while no other process migrates this database.
 
-    yoyo's own lock is a row, which a killed process leaves behind. The advisory lock ends with its
-    session, so the process that has it can remove such a row.
+    yoyo's own lock is a row, which a killed process leaves behind. The advisory lock ends with the
+    last session that has it, so the process that gets it can remove such a row.
     """
     _ensure_user_name()
     conninfo = _conninfo(database_url, lock_timeout)
@@ -273,7 +274,7 @@ def _session(
         _check_rights(lock)
         _take_lock(lock, report)
         watcher = Watcher(conninfo, report)
-        with _one_line_errors(), _backend(conninfo) as backend:
+        with _one_line_errors(), _backend(conninfo, report) as backend:
             backend.init_database()
             backend.break_lock()
             backend.ensure_internal_schema_updated()
@@ -285,13 +286,19 @@ def _take_lock(conn: psycopg.Connection[Any], report: Report) -> None:
     waiting = False
     while not _query(conn, "try_lock")[0].has_lock:
         for holder in [] if waiting else _query(conn, "find_lock_holder"):
-            report(
-                f"waiting for pid {holder.pid} ({holder.role_name}, "
-                f"{holder.client_addr or 'local'}), which has been migrating since "
-                f"{holder.backend_start:%Y-%m-%d %H:%M:%S %Z}"
-            )
+            report(f"waiting for {_describe_holder(holder)}")
             waiting = True
         time.sleep(_POLL_SECONDS)
+    conn.execute(MIGRATION_STATEMENTS["share_lock"])
+    conn.execute(MIGRATION_STATEMENTS["release_lock"])
+
+
+def _describe_holder(holder: Any) -> str:
+    if holder.backend_start is None:  # of another role, which only pg_read_all_stats shows
+        return f"pid {holder.pid} ({holder.role_name}), which is migrating"
+    since = f"{holder.backend_start:%Y-%m-%d %H:%M:%S %Z}"
+    where = holder.client_addr or "local"
+    return f"pid {holder.pid} ({holder.role_name}, {where}), which has been migrating since {since}"
 
 
 def _conninfo(database_url: str, lock_timeout: float) -> dict[str, Any]:
@@ -316,7 +323,33 @@ def _connect(conninfo: dict[str, Any]) -> psycopg.Connection[Any]:
         ) from error
 
 
-def _backend(conninfo: dict[str, Any]) -> Any:
+class _Backend(PostgresqlPsycopgBackend):  # type: ignore[misc]  # it is untyped
+    """yoyo's backend. It connects once for its marks, and once for each migration."""
+
+    def __init__(self, uri: Any, migration_table: str, report: Report = silent) -> None:
+        super().__init__(uri, migration_table)
+        self._report = report
+
+    def connect(self, dburi: Any) -> Any:
+        """Connect a session whose statement ends or keeps the lock if this process is killed."""
+        conn = super().connect(dburi)
+        with suppress(errors.InvalidParameterValue):
+            conn.execute(MIGRATION_STATEMENTS["check_client"])
+        conn.execute(MIGRATION_STATEMENTS["share_lock"])
+        return conn
+
+    def copy(self) -> Any:
+        """Connect once more, for a migration, and report what it says with RAISE INFO."""
+        backend = super().copy()
+        backend.connection.add_notice_handler(self._pass_on)
+        return backend
+
+    def _pass_on(self, notice: errors.Diagnostic) -> None:
+        if notice.severity_nonlocalized == "INFO":
+            self._report(notice.message_primary or "")
+
+
+def _backend(conninfo: dict[str, Any], report: Report) -> Any:
     """Connect yoyo. It can't parse every libpq URI, so it gets the parameters that libpq parsed."""
     uri = DatabaseURI(
         scheme="postgresql+psycopg",
@@ -327,7 +360,7 @@ def _backend(conninfo: dict[str, Any]) -> Any:
         database=None,
         args=conninfo,
     )
-    return PostgresqlPsycopgBackend(uri, default_migration_table)
+    return _Backend(uri, default_migration_table, report)
 
 
 def _check_rights(conn: psycopg.Connection[Any]) -> None:

@@ -23,8 +23,15 @@ def read_document() -> bytes:
 
 DOCUMENT = read_document()
 
-DIST = str(files(flask_swagger_ui) / "dist")
-ASSETS = ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png")
+OURS = files("taskapi.openapi").joinpath("page")
+SWAGGER_UI = files(flask_swagger_ui).joinpath("dist")
+ASSETS = {
+    "start.js": OURS,
+    "narrow.css": OURS,
+    "swagger-ui.css": SWAGGER_UI,
+    "swagger-ui-bundle.js": SWAGGER_UI,
+    "favicon-32x32.png": SWAGGER_UI,
+}
 
 # Swagger UI sets style attributes and has icons in data: URLs. Everything else is refused.
 POLICY = (
@@ -32,36 +39,6 @@ POLICY = (
     "frame-ancestors 'none'; img-src 'self' data:; script-src 'self'; "
     "style-src 'self' 'unsafe-inline'"
 )
-
-PAGE = """\
-<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>taskapi</title>
-<link rel="stylesheet" href="/docs/swagger-ui.css">
-<link rel="icon" type="image/png" href="/docs/favicon-32x32.png">
-</head>
-<body>
-<div id="swagger-ui"></div>
-<script src="/docs/swagger-ui-bundle.js"></script>
-<script src="/docs/start.js"></script>
-</body>
-</html>
-"""
-
-# The token is not stored: after a reload the page asks for it again.
-SCRIPT = """\
-SwaggerUIBundle({
-  url: "/openapi.json",
-  dom_id: "#swagger-ui",
-  deepLinking: true,
-  displayRequestDuration: true,
-  tryItOutEnabled: true,
-  validatorUrl: null
-});
-"""
 
 
 @bp.get("/openapi.json")
@@ -73,15 +50,14 @@ def document() -> Response:
 @bp.get("/docs")
 def page() -> Response:
     """Return the page."""
-    headers = {"Content-Security-Policy": POLICY}
-    return Response(PAGE, mimetype="text/html", headers=headers)
+    response = send_from_directory(str(OURS), "index.html")
+    response.headers["Content-Security-Policy"] = POLICY
+    return response
 
 
 @bp.get("/docs/<file>")
 def asset(file: str) -> Response:
     """Return a file that the page loads. A browser revalidates it, and gets a 304."""
-    if file == "start.js":
-        return Response(SCRIPT, mimetype="text/javascript")
     if file not in ASSETS:
         abort(404)
-    return send_from_directory(DIST, file)
+    return send_from_directory(str(ASSETS[file]), file)

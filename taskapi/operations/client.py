@@ -46,6 +46,8 @@ class Client:
         self.unsent = bytearray()
         # The request whose head has come.
         self.request: Any = None
+        # What of that head precedes the empty line, as it came, once all of it has come.
+        self.head = b""
         # It is handled before its body has come, because the body will be refused.
         self.is_early = False
         # Bytes have come behind the request that was handled last.
@@ -104,6 +106,7 @@ class Client:
     def finish_request(self) -> None:
         """Get ready for the next request."""
         self.request = self._started = None
+        self.head = b""
         self.has_more = self._buffered > 0
         self.deadline = time.monotonic() + self.cfg.keepalive
 
@@ -162,10 +165,12 @@ class Client:
         if self._started is None:
             self._started = time.monotonic()
             self.deadline = self._started + HEAD_SECONDS
-        if HEAD_END not in self.parser.unreader.buf.getvalue():
+        data = self.parser.unreader.buf.getvalue()
+        if (end := data.find(HEAD_END)) < 0:
             if self._buffered > MAX_HEAD_BYTES:
                 raise http.errors.LimitRequestHeaders("no end of the head")
             return False
+        self.head = data[:end]
         self.request = next(self.parser)
         is_batch = self.request.path.endswith("/tasks/batch")
         limit = MAX_BATCH_BYTES if is_batch else MAX_BODY_BYTES

@@ -17,11 +17,17 @@ CreateApp = Callable[[Config], Flask]
 @click.command()
 @click.pass_obj
 def purge(create_app: CreateApp) -> None:
-    """Delete idempotency keys older than 24 hours, and traces of tasks deleted 30 days ago."""
+    """Delete what is not needed any more.
+
+    That is idempotency keys older than 24 hours, traces of tasks that were deleted 30 days ago,
+    closed accounts with their tasks, and revocations of tokens that have expired.
+    """
     with open_database(create_app):
         for delete_some, what in (
             (queries.purge_idempotency_keys, "idempotency keys"),
             (queries.purge_deleted_tasks, "traces of deleted tasks"),
+            (queries.purge_closed_accounts, "tasks of closed accounts, and the accounts"),
+            (queries.purge_revocations, "revocations"),
         ):
             total = 0
             while deleted := delete_some():

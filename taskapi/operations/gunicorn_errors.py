@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+import re
 from http import HTTPStatus
 
 import orjson
 from gunicorn.http import errors
 
+from taskapi.web.errors import describe
 from taskapi.web.headers import HEADERS
 
 # By the class of gunicorn's exception. Its messages quote what the client sent.
@@ -20,22 +22,28 @@ ANSWERS: dict[type[Exception], tuple[int, str]] = {
     errors.ParseException: (400, "The request is not valid HTTP"),
 }
 BUG = (500, "Internal server error")
+ACCEPT = re.compile(rb"^Accept:[ \t]*([^\r\n]*)", re.IGNORECASE | re.MULTILINE)
 
 
-def render_error(error: Exception) -> tuple[bytes, int, str]:
-    """Return the response, its status, and a line for the log. 500 is a bug."""
+def render_error(error: Exception, head: bytes) -> tuple[bytes, int, str]:
+    """Return the response, its status, and a line for the log. 500 is a bug.
+
+    `head` is the request's as it came, which may be anything.
+    """
     kinds = [kind for kind in ANSWERS if isinstance(error, kind)]
     status, detail = ANSWERS[kinds[0]] if kinds else BUG
     request_id = f"{random.getrandbits(128):032x}"
-    body = orjson.dumps({"detail": detail}, option=orjson.OPT_APPEND_NEWLINE)
+    accept = b", ".join(ACCEPT.findall(head)).decode("latin-1")
+    value, media_type = describe(accept, status, detail)
+    body = orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)
     headers = {
         "Connection": "close",
-        "Content-Type": "application/json",
+        "Content-Type": media_type,
         "Content-Length": str(len(body)),
         "X-Request-ID": request_id,
         **HEADERS,
     }
-    head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
-    head += "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    start = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
+    start += "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     line = f"Invalid request {request_id}: {type(error).__name__}"
-    return head.encode() + b"\r\n" + body, status, line
+    return start.encode() + b"\r\n" + body, status, line

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from psycopg import errors
 
+from taskapi import config
 from taskapi.database import pool
+
+# Seconds. Longer than an identity provider's tokens are valid.
+LONGEST_PROVIDER_TOKEN = 90 * 86_400
 
 
 def list_applied_migrations() -> list[str]:
@@ -19,6 +23,21 @@ def list_applied_migrations() -> list[str]:
 def purge_deleted_tasks() -> int:
     """Forget some of the tasks that were deleted more than 30 days ago. Returns how many."""
     [row] = pool.current().as_purger().write("purge_deleted_tasks")
+    deleted: int = row["deleted_rows"]
+    return deleted
+
+
+def purge_closed_accounts() -> int:
+    """Delete some of the tasks of closed accounts, and accounts without tasks. Returns how many."""
+    [row] = pool.current().as_purger().write("purge_closed_accounts")
+    deleted: int = row["deleted_rows"]
+    return deleted
+
+
+def purge_revocations() -> int:
+    """Delete some of the revocations that no valid token needs any more. Returns how many."""
+    lifetime = max(config.current().jwt_expires_seconds, LONGEST_PROVIDER_TOKEN)
+    [row] = pool.current().as_purger().write("purge_revocations", token_lifetime=lifetime)
     deleted: int = row["deleted_rows"]
     return deleted
 

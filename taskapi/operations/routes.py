@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from flask import Blueprint, current_app
+from flask import Blueprint, Response, current_app, jsonify, request
 
 from taskapi.database.statements import released_migrations
 from taskapi.exceptions import MigrationsPending
@@ -13,16 +11,25 @@ from taskapi.version import VERSION
 
 bp = Blueprint("operations", __name__)
 
+# The first one also for clients that accept both alike, as curl's */* does.
+INDEX_TYPES = ("application/json", "text/html")
 RELEASED = set(released_migrations())
 
 
 @bp.get("/")
-def index() -> dict[str, Any]:
+def index() -> Response:
     """Show the name, the version and the links of this service."""
     links = {"health": "/health", "ready": "/ready"}
-    if "docs" in current_app.blueprints:
+    has_docs = "docs" in current_app.blueprints
+    if has_docs:
         links |= {"docs": "/docs", "openapi": "/openapi.json"}
-    return {"name": "taskapi", "version": VERSION, "links": links}
+    if has_docs and request.accept_mimetypes.best_match(INDEX_TYPES) == "text/html":
+        response = Response(status=303, headers={"Location": "/docs"})
+    else:
+        response = jsonify(name="taskapi", version=VERSION, links=links)
+    if has_docs:
+        response.vary.add("Accept")
+    return response
 
 
 @bp.get("/health")

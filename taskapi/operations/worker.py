@@ -182,7 +182,7 @@ class SharingWorker(ThreadWorker):  # type: ignore[misc]
 
     def _answer_error(self, client: Client, error: Exception) -> None:
         """Answer a request that gunicorn refuses, or that ended in a bug of its own."""
-        response, status, line = render_error(error)
+        response, status, line = render_error(error, client.head)
         self.count_refusal(status)
         if status == 500:
             self.log.exception("Unexpected exception")

@@ -9,13 +9,14 @@ from contextlib import suppress
 from hashlib import sha384
 from urllib.parse import quote, urlencode
 
-from flask import request, url_for
+from flask import request
 from itsdangerous import BadData, URLSafeSerializer
 
 from taskapi import config
 from taskapi.exceptions import InvalidInput, fault
 from taskapi.tasks.queries import Position
 from taskapi.web.payloads import query_pairs
+from taskapi.web.public_url import public_url
 
 SIGNED = re.compile(r"[A-Za-z0-9_.-]+")
 
@@ -43,9 +44,7 @@ def link_next(after: Position, *scope: object) -> str:
     query = urlencode(
         [*pairs, ("cursor", cursor)], errors="surrogateescape", quote_via=quote, safe=""
     )
-    # Without a valid Host there is only a path.
-    is_absolute = bool(request.host)
-    url = url_for(str(request.endpoint), **(request.view_args or {}), _external=is_absolute)
+    url = public_url(str(request.endpoint), **(request.view_args or {}))
     return f'<{url}?{query}>; rel="next"'
 
 

@@ -23,6 +23,7 @@ from taskapi.exceptions import (
     IdempotencyKeyReused,
     TaskChanged,
     TooManyIdempotencyKeys,
+    TooManyTasks,
     UnknownUser,
 )
 from taskapi.tasks.etags import Task, Versions, tag_task
@@ -90,7 +91,7 @@ class Creation(NamedTuple):
 def create_task(*, user_id: str, provider_email: str | None, members: Members) -> Task:
     """Create a task and, with `provider_email`, its user if the user does not exist.
 
-    Raises UnknownUser if the account is gone, and EmailOfAnotherUser.
+    Raises UnknownUser if the account is gone, EmailOfAnotherUser and TooManyTasks.
     """
     task: Task
     [task] = (
@@ -98,7 +99,7 @@ def create_task(*, user_id: str, provider_email: str | None, members: Members) -
         .as_user(user_id)
         .write(
             "create_task",
-            {"tasks_user_id_fkey": _missing_user(provider_email)},
+            _violations(provider_email),
             provider_email=provider_email,
             members=members,
         )
@@ -124,7 +125,7 @@ def create_task_once(
         .as_user(user_id)
         .write(
             "create_task_once",
-            {"idempotency_keys_user_id_fkey": _missing_user(provider_email)},
+            _violations(provider_email),
             key=key,
             request_hash=request_hash,
             provider_email=provider_email,
@@ -151,7 +152,7 @@ def put_task(*, user_id: str, id: str, provider_email: str | None, members: Memb
             .as_user(user_id)
             .write(
                 "put_task",
-                {"tasks_user_id_fkey": _missing_user(provider_email)},
+                _violations(provider_email),
                 id=id,
                 provider_email=provider_email,
                 members=members,
@@ -273,7 +274,7 @@ def write_batch(
     """Do what the operations say, in one transaction; with `atomic`, all of them or none.
 
     An operation has `op`, and `id`, `members` and `versions` as `sql/tasks/write_batch.sql` has
-    them. Raises BatchTooLarge, UnknownUser and EmailOfAnotherUser.
+    them. Raises BatchTooLarge, UnknownUser, EmailOfAnotherUser and TooManyTasks.
     """
     for _ in range(TRIES):
         try:
@@ -282,7 +283,7 @@ def write_batch(
                 .as_user(user_id)
                 .write(
                     "write_batch",
-                    {"tasks_user_id_fkey": _missing_user(provider_email)},
+                    _violations(provider_email),
                     provider_email=provider_email,
                     operations=Jsonb(operations, dumps=orjson.dumps),
                     atomic=atomic,
@@ -333,12 +334,17 @@ def _page(rows: list[dict[str, Any]], limit: int) -> Page:
     return Page(tasks, next)
 
 
-def _missing_user(provider_email: str | None) -> type[Exception]:
-    """Return what it means that a task's user does not exist.
+def _violations(provider_email: str | None) -> dict[str, type[Exception]]:
+    """Return what the violations of constraints mean when a task is created.
 
     An identity provider's user is created with the task, unless another account has the email.
     """
-    return UnknownUser if provider_email is None else EmailOfAnotherUser
+    missing = UnknownUser if provider_email is None else EmailOfAnotherUser
+    return {
+        "tasks_user_id_fkey": missing,
+        "idempotency_keys_user_id_fkey": missing,
+        "tasks_of_user_max": TooManyTasks,
+    }
 
 
 def _written(rows: list[Task]) -> Task | None:

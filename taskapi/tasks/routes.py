@@ -10,7 +10,7 @@ from marshmallow import Schema
 from taskapi.accounts.authorization import authorize
 from taskapi.exceptions import BatchRefused, ChangesPurged, InvalidInput, TaskNotFound, fault
 from taskapi.tasks import batch, changes, etags, idempotency, pages, queries
-from taskapi.tasks.queries import Task
+from taskapi.tasks.etags import Task
 from taskapi.tasks.schemas import (
     CompleteTaskQuerySchema,
     CompleteTaskSchema,
@@ -144,7 +144,7 @@ def patch_task(user_id: str, id: str) -> Response:
 
 @bp.patch("/<id>/complete")
 def complete_task(user_id: str, id: str) -> Response:
-    """Set `completed` to the value in the body or the query, or toggle it if there is neither."""
+    """Complete or reopen a task, as the body or the query says. Toggle it if neither does."""
     body, query = read_body(), load_query(COMPLETE_QUERY)
     completed = None
     if body is not None or query:

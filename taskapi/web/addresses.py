@@ -6,7 +6,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from urllib.parse import urlsplit
 
-from flask import request
+from flask import has_request_context, request
 
 
 def client_network() -> str:
@@ -33,8 +33,8 @@ def client_block() -> str | None:
 
 
 def client_address() -> IPv4Address | IPv6Address | None:
-    """Return the client's address, or None if it is not known."""
-    return _parse_address(request.remote_addr or "")
+    """Return the client's address, or None if it is not known, as for an operator's command."""
+    return _parse_address((request.remote_addr if has_request_context() else None) or "")
 
 
 @lru_cache(maxsize=1024)  # behind a proxy the same few addresses come again and again

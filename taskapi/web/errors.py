@@ -1,17 +1,25 @@
-"""How each exception is answered: one table, one JSON shape, also for Flask's own errors."""
+"""How each exception is answered: one table, one JSON shape, also for Flask's own errors.
+
+A client that prefers problem details (RFC 9457) gets those. No response says `Vary: Accept`, which
+is for caches: none may keep a response (web/headers.py).
+"""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from flask import Flask, Response, jsonify
+from flask import Flask, Response, jsonify, request
 from werkzeug import exceptions as http
-from werkzeug.http import HTTP_STATUS_CODES
+from werkzeug.http import HTTP_STATUS_CODES, parse_accept_header
 
 from taskapi import exceptions
 
 logger = logging.getLogger("taskapi")
+
+JSON = "application/json"
+PROBLEM = "application/problem+json"
 
 BEARER = {"WWW-Authenticate": "Bearer"}
 # Seconds. Most failures of a database that restarts or has a standby are over by then.
@@ -36,10 +44,15 @@ class Answer(NamedTuple):
 ANSWERS: dict[type[Exception], Answer] = {
     exceptions.MissingToken: Answer(401, "Missing authentication token", BEARER),
     exceptions.InvalidToken: Answer(401, "Invalid token", BEARER),
+    exceptions.TokenRevoked: Answer(401, "Invalid token", BEARER),
     exceptions.UnknownUser: Answer(401, "Invalid token", BEARER),
     exceptions.TokenExpired: Answer(401, "Token expired", BEARER),
     exceptions.InvalidCredentials: Answer(401, "Invalid credentials", BEARER),
     exceptions.AccessDenied: Answer(403, "Access denied: user_id does not match the token"),
+    exceptions.AccountOfProvider: Answer(
+        403, "The account belongs to an identity provider: change it there"
+    ),
+    exceptions.TooManyTasks: Answer(403, "You have as many tasks as you may: delete some first"),
     exceptions.TaskNotFound: Answer(404, "Task not found"),
     exceptions.TaskChanged: Answer(
         412, "The task has changed since", {"ETag": '"{error.tag}"'}, ("current",)
@@ -99,9 +112,9 @@ def log_bug(exc_info: Any) -> None:
     logger.error("Unexpected exception", exc_info=exc_info)
 
 
-def answer_invalid_input(error: exceptions.InvalidInput) -> tuple[Response, int]:
+def answer_invalid_input(error: exceptions.InvalidInput) -> tuple[Response, int, dict[str, str]]:
     """Return the 422 that lists each fault."""
-    return jsonify(detail=error.faults), 422
+    return render(422, "The request has faults", {}, {"errors": error.faults})
 
 
 def answer_exception(error: exceptions.TaskApiError) -> tuple[Response, int, dict[str, str]]:
@@ -115,14 +128,52 @@ def answer_exception(error: exceptions.TaskApiError) -> tuple[Response, int, dic
         # The cause's class only: a library's message may quote a token.
         logger.debug("%s: %s", detail, type(error.__cause__).__name__)
     headers = {name: value.format(error=error) for name, value in headers.items()}
-    body = {"detail": detail} | {name: getattr(error, name) for name in members}
-    return jsonify(body), status, headers
+    return render(status, detail, headers, {name: getattr(error, name) for name in members})
 
 
-def answer_http_exception(error: http.HTTPException) -> tuple[Any, int, dict[str, str]]:
+def answer_http_exception(error: http.HTTPException) -> tuple[Response, int, dict[str, str]]:
     """Return JSON in place of Flask's HTML, with its status and headers, such as Allow."""
     status = error.code or 500
     headers = {name: value for name, value in error.get_headers() if name != "Content-Type"}
     answer = ANSWERS.get(type(error))
     detail = answer.detail if answer else HTTP_STATUS_CODES.get(status, "Error")
-    return jsonify(detail=detail), status, headers
+    return render(status, detail, headers)
+
+
+def render(
+    status: int, detail: str, headers: dict[str, str], members: Mapping[str, Any] = {}
+) -> tuple[Response, int, dict[str, str]]:
+    """Return an error in the form that the request prefers."""
+    body, media_type = describe(request.headers.get("Accept", ""), status, detail, members)
+    response = jsonify(body)
+    response.mimetype = media_type
+    return response, status, headers
+
+
+def describe(
+    accept: str, status: int, detail: str, members: Mapping[str, Any] = {}
+) -> tuple[dict[str, Any], str]:
+    """Return an error's JSON object and media type for a request with this Accept header.
+
+    `members` are what it has besides its sentence. The faults of a 422, `errors`, are problem
+    details' name for them; else they take the sentence's place.
+    """
+    if prefers_problem(accept):
+        title = HTTP_STATUS_CODES.get(status, "Error")
+        problem = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+        return {**problem, **members}, PROBLEM
+    if "errors" in members:
+        return {"detail": members["errors"]}, JSON
+    return {"detail": detail, **members}, JSON
+
+
+def prefers_problem(accept: str) -> bool:
+    """Tell whether an Accept header names problem details, and prefers no JSON to them."""
+    if PROBLEM not in accept.lower():
+        return False
+    weights: dict[str, float] = {}
+    for media_range, weight in parse_accept_header(accept):
+        name = media_range.partition(";")[0].lower()
+        weights[name] = max(weight, weights.get(name, 0))
+    json = next((weights[name] for name in (JSON, "application/*", "*/*") if name in weights), 0)
+    return 0 < weights.get(PROBLEM, 0) >= json

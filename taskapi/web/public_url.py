@@ -5,9 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from flask import request, url_for
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+
+def public_url(endpoint: str, **path: str) -> str:
+    """Return the URL of an endpoint for clients: a path only if the Host is not a valid one."""
+    return url_for(endpoint, **path, _external=bool(request.host))
 
 
 class PublicUrl:

@@ -48,7 +48,13 @@ WHOLE_LIST = {
     "candidates": 1001,
     "max_bytes": 2**21,
 }
-SETTINGS = {"statement_timeout": "5s", "user_id": "", "email": ""}
+SETTINGS = {
+    "statement_timeout": "5s",
+    "user_id": "",
+    "issued_at": 0.0,
+    "email": "",
+    "max_tasks": "100000",
+}
 
 
 @contextmanager

@@ -89,6 +89,17 @@ def test_the_indexes_are_what_the_queries_need(database: psycopg.Connection) -> 
     }
 
 
+def test_the_busy_table_is_vacuumed_often(database: psycopg.Connection) -> None:
+    (options,) = database.execute(
+        "SELECT reloptions FROM pg_class WHERE oid = 'tasks'::regclass"
+    ).fetchone() or (None,)
+    assert options == [
+        "autovacuum_vacuum_scale_factor=0.01",
+        "autovacuum_analyze_scale_factor=0.01",
+        "autovacuum_vacuum_insert_scale_factor=0.05",
+    ]
+
+
 def test_the_keys_of_repeated_requests_are_kept_without_their_text(
     database: psycopg.Connection,
 ) -> None:

@@ -185,15 +185,34 @@ def test_composes_nginx_knows_its_gunicorn(tmp_path: Path) -> None:
     assert len(before) == len(after) + 1
 
 
+def test_composes_postgres_has_the_settings_of_the_page(make_postgres: MakePostgres) -> None:
+    settings = dict(
+        option[2:].split("=") for option in COMPOSE["services"]["database"]["command"][1:]
+    )
+    page = (ROOT / "docs/database.md").read_text().partition("\n## Settings of the server\n")[2]
+    named = re.findall(r"^\| `(\w+)` \|", page.partition("\n## ")[0], re.MULTILINE)
+    assert named
+    assert set(named) <= set(settings)
+    # The embedded server has no lz4.
+    with psycopg.connect(make_postgres(**settings | {"wal_compression": "pglz"}).url) as dba:
+        rows = dba.execute("SELECT name FROM pg_settings WHERE source = 'command line'").fetchall()
+    assert set(settings) <= {name for (name,) in rows}
+
+
 def test_composes_roles_get_their_passwords(make_postgres: MakePostgres, tmp_path: Path) -> None:
     """In the order of the first start; a password may hold quotes."""
-    url = make_postgres().url
+    postgres = make_postgres()
+    with psycopg.connect(postgres.url, autocommit=True) as dba:
+        dba.execute("CREATE DATABASE taskapi")
+    url = postgres.url_of("postgres", "taskapi")
     for name in ("owner_password", "service_password"):
         (tmp_path / name).write_text(f"{name} 'of' \"it\"\n")
     passwords = (ROOT / "deploy/compose-passwords.sql").read_text()
-    (tmp_path / "2-passwords.sql").write_text(passwords.replace("/run/secrets", str(tmp_path)))
+    (tmp_path / "passwords.sql").write_text(passwords.replace("/run/secrets", str(tmp_path)))
     psql = [str(find_programs() / "psql"), "-q", "-v", "ON_ERROR_STOP=1", "--dbname", url]
-    for file in (ROOT / "deploy/roles.sql", tmp_path / "2-passwords.sql"):
+    mounted = [source.split(":")[0] for source in COMPOSE["services"]["database"]["volumes"][1:]]
+    assert mounted.pop() == "./compose-passwords.sql"
+    for file in (*(ROOT / "deploy" / name for name in mounted), tmp_path / "passwords.sql"):
         done = run([*psql, "-f", str(file)], tmp_path)
         assert (done.returncode, done.stderr) == (0, "")
     with psycopg.connect(url) as dba:

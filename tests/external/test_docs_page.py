@@ -4,34 +4,25 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from typing import Any
 
+import jwt
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
+from tests.support.accounts import Account
 from tests.support.openapi import DOCUMENT
-from tests.support.service import PATIENCE, ROOT, Service
+from tests.support.service import PATIENCE, ROOT, SECRET, Service
 
-PROGRAM = shutil.which("chromium") or "chromium"
 SCREENSHOTS = ROOT / "screenshots"
 OPERATIONS = {
     operation["operationId"]: operation["tags"][0]
     for item in DOCUMENT["paths"].values()
     for operation in item.values()
 }
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    # Root has no sandbox; a container's /dev/shm is small.
-    options = ["--no-sandbox", "--disable-dev-shm-usage"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=PROGRAM, args=options)
-        yield browser
-        browser.close()
 
 
 class Docs:
@@ -66,9 +57,15 @@ class Docs:
 
 
 @pytest.fixture
-def page(browser: Browser, service: Service) -> Iterator[Page]:
+def width() -> int:
+    """How wide the window is."""
+    return 1280
+
+
+@pytest.fixture
+def page(browser: Browser, service: Service, width: int) -> Iterator[Page]:
     """The page; it asks no other host, and its policy refuses nothing."""
-    page = browser.new_page(viewport={"width": 1280, "height": 1600})
+    page = browser.new_page(viewport={"width": width, "height": 800})
     page.set_default_timeout(PATIENCE * 1000)
     asked: list[str] = []
     complaints: list[str] = []
@@ -88,20 +85,14 @@ def test_every_call_can_be_made(page: Page) -> None:
     docs = Docs(page)
     credentials = {"email": f"{uuid.uuid4().hex}@example.com", "password": "a long password"}
     assert docs.call("sign_up", credentials)[0] == 201
-    status, login = docs.call("log_in", credentials)
-    assert status == 200
-    user = {"user_id": json.loads(login)["user_id"]}
-    assert docs.call("list_tasks", **user)[0] == 401
+    assert docs.call("list_tasks", user_id=str(uuid.uuid4()))[0] == 401
+    assert docs.call("log_in", credentials)[0] == 200
 
-    page.get_by_role("button", name="Authorize").click()
-    page.locator(".modal-ux input").fill(json.loads(login)["token"])
-    page.locator(".modal-ux").get_by_role("button", name="Apply credentials").click()
-    page.locator(".modal-ux .btn-done").click()
-
-    status, created = docs.call("create_task", {"title": "Buy milk"}, **user)
+    # The token and the user's id are filled in.
+    status, created = docs.call("create_task", {"title": "Buy milk"})
     assert status == 201
-    task = user | {"id": json.loads(created)["id"]}
-    status, listed = docs.call("list_tasks", **user)
+    task = {"id": json.loads(created)["id"]}
+    status, listed = docs.call("list_tasks")
     assert (status, json.loads(listed)) == (200, [json.loads(created)])
     assert docs.call("get_task", **task)[0] == 200
     status, changed = docs.call("update_task", {"title": "Buy oat milk"}, **task)
@@ -110,9 +101,94 @@ def test_every_call_can_be_made(page: Page) -> None:
     assert (status, json.loads(changed)["description"]) == (200, "two litres")
     status, changed = docs.call("complete_task", {"completed": True}, **task)
     assert (status, json.loads(changed)["completed"]) == (200, True)
+    status, changes = docs.call("list_changes")
+    assert (status, json.loads(changes)["changes"]) == (200, [])
+    status, written = docs.call("write_batch", {"operations": [{"op": "create", "title": "Jam"}]})
+    assert (status, json.loads(written)["results"][0]["status"]) == (200, 201)
     assert docs.call("delete_task", **task)[0] == 204
     assert docs.call("get_task", **task)[0] == 404
     for operation in ("index", "health", "ready"):
         assert docs.call(operation)[0] == 200
     assert docs.called == set(OPERATIONS)
     page.screenshot(path=SCREENSHOTS / "docs.png", full_page=True)
+
+
+def authorize(page: Page, token: str) -> None:
+    page.get_by_role("button", name="Authorize").click()
+    dialog = page.locator(".modal-ux")
+    dialog.locator("input").fill(token)
+    dialog.get_by_role("button", name="Apply credentials").click()
+    dialog.locator(".btn-done").click()
+
+
+def remove_authorization(page: Page) -> None:
+    page.get_by_role("button", name="Authorize").click()
+    page.locator(".modal-ux").get_by_role("button", name="Remove authorization").click()
+    page.locator(".modal-ux .btn-done").click()
+
+
+def test_a_token_is_kept_for_the_tab_until_the_log_out(
+    page: Page, service: Service, user: Account
+) -> None:
+    docs = Docs(page)
+    authorize(page, user.token)
+    assert docs.call("list_tasks")[0] == 200
+    page.goto(f"{service.url}/docs")
+    assert docs.call("list_tasks")[0] == 200
+    assert page.evaluate("[localStorage.length, document.cookie]") == [0, ""]
+
+    remove_authorization(page)
+    page.goto(f"{service.url}/docs")
+    assert docs.call("list_tasks", user_id=user.id)[0] == 401
+    assert page.evaluate("sessionStorage.length") == 0
+
+
+def test_another_login_fills_in_the_other_user(
+    page: Page, user: Account, other_user: Account
+) -> None:
+    docs = Docs(page)
+    for account in (user, other_user):
+        authorize(page, account.token)
+        status, listed = docs.call("list_tasks")
+        assert status == 200
+        assert {task["user_id"] for task in json.loads(listed)} <= {account.id}
+        remove_authorization(page)
+
+
+@pytest.mark.parametrize("kind", ["expired", "of no JWT"])
+def test_a_token_that_is_no_use_is_not_kept(page: Page, user: Account, kind: str) -> None:
+    claims = {"sub": user.id, "exp": int(time.time()) - 1}
+    token = jwt.encode(claims, SECRET, algorithm="HS256") if kind == "expired" else "a.b.c"
+    authorize(page, token)
+    page.reload()
+    page.wait_for_function("sessionStorage.length === 0")
+
+
+@pytest.mark.parametrize("width", [320, 390, 1280])
+def test_it_fits_the_screen(page: Page, width: int, user: Account) -> None:
+    """With operations open, one of them called, and with the dialog."""
+
+    def assert_fits() -> None:
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+    user.create("a title " * 60, description="a description " * 100)
+    authorize(page, user.token)
+    opened = ("list_tasks", "create_task", "complete_task", "log_in")
+    for operation in opened:
+        block = page.locator(f"#operations-{OPERATIONS[operation]}-{operation}")
+        block.locator(".opblock-summary-control").click()
+    called = page.locator("#operations-Tasks-list_tasks")
+    called.get_by_role("button", name="Execute").click()
+    expect(called.locator(".live-responses-table tbody .response-col_status").first).to_be_visible()
+    # One for each operation, and one for what the service answered.
+    expect(page.locator(".responses-table")).to_have_count(len(opened) + 1)
+    assert_fits()
+    page.screenshot(path=SCREENSHOTS / f"docs-{width}.png", full_page=True)
+
+    page.get_by_role("button", name="Authorize").click()
+    dialog = page.locator(".modal-ux")
+    expect(dialog.get_by_role("button", name="Remove authorization")).to_be_in_viewport(ratio=1)
+    expect(dialog.locator(".btn-done")).to_be_in_viewport(ratio=1)
+    expect(dialog).to_be_in_viewport(ratio=1)
+    assert_fits()
+    page.screenshot(path=SCREENSHOTS / f"docs-dialog-{width}.png")

@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -20,6 +20,7 @@ from pathlib import Path
 import httpx
 import psycopg
 import pytest
+from werkzeug.http import HTTP_STATUS_CODES
 
 from taskapi.operations.logs import REQUEST_ID
 from taskapi.web.headers import HEADERS
@@ -27,6 +28,7 @@ from tests.support.accounts import PASSWORD, Account
 from tests.support.checks import assert_error
 from tests.support.metrics import read_metrics
 from tests.support.nginx import Nginx
+from tests.support.problems import NOT_PREFERRED, PREFERRED, PROBLEM, WEIGHED, assert_problem
 from tests.support.service import PATIENCE, ROOT, Service, environment, free_port, wait_until
 
 OUTSIDE = "127.0.0.2"
@@ -67,9 +69,11 @@ def user(services: list[Service], nginx: Nginx) -> Iterator[Account]:
         yield account
 
 
-def assert_own_error(response: httpx.Response, status: int, detail: str) -> None:
+def assert_own_error(
+    response: httpx.Response, status: int, detail: str, check: Callable[..., None] = assert_error
+) -> None:
     """What nginx says itself looks as if the service did, headers included."""
-    assert_error(response, status, detail)
+    check(response, status, detail)
     for name, value in HEADERS.items():
         assert response.headers.get_list(name) == [value]
     assert REQUEST_ID.fullmatch(response.headers["X-Request-ID"])
@@ -424,6 +428,59 @@ def test_what_nginx_refuses_has_the_services_shape(
 ) -> None:
     [answer] = parse(send_raw(nginx, request_))
     assert_own_error(answer, status, detail)
+
+
+@pytest.mark.parametrize("accept", PREFERRED)
+def test_a_client_that_prefers_problem_details_gets_them_from_nginx_too(
+    client: httpx.Client, accept: str
+) -> None:
+    response = client.get("/" + "x" * 4050, headers={"Accept": accept})
+    assert_own_error(response, 414, "The URI is too long", assert_problem)
+
+
+@pytest.mark.parametrize("accept", [*NOT_PREFERRED, *WEIGHED])
+def test_a_client_that_does_not_gets_what_it_always_got(client: httpx.Client, accept: str) -> None:
+    response = client.get("/" + "x" * 4050, headers={"Accept": accept})
+    assert_own_error(response, 414, "The URI is too long")
+    assert response.content == b'{"detail": "The URI is too long"}'
+
+
+def test_each_error_of_nginx_is_a_problem_for_a_client_that_prefers_them(nginx: Nginx) -> None:
+    head = f"Host: x\r\nAccept: {PROBLEM}\r\n".encode()
+    for request, status, detail in (
+        (b"GET / HTTP/1.1\r\n%sX: %s\r\n\r\n" % (head, b"x" * 9000), 431, "too large"),
+        (b"GET / HTTP/1.1\r\n%sHost: y\r\n\r\n" % head, 400, "malformed"),
+        (b"TRACE / HTTP/1.1\r\n%s\r\n" % head, 405, "Method not allowed"),
+        (b"POST / HTTP/1.1\r\n%sContent-Length: 65537\r\n\r\n" % head, 413, "64 KiB"),
+        (b"GET /ready HTTP/1.1\r\n%sConnection: close\r\n\r\n" % head, 404, "Not found"),
+    ):
+        [answer] = parse(send_raw(nginx, request, OUTSIDE))
+        assert detail in answer.json()["detail"]
+        assert_own_error(answer, status, answer.json()["detail"], assert_problem)
+
+
+def test_without_any_gunicorn_it_says_so_in_the_form_that_is_preferred() -> None:
+    """Also where a request makes the round trip through nginx."""
+    with Nginx([free_port()]) as nginx, nginx.client() as client:
+        for method in ("GET", "PUT"):
+            response = client.request(method, "/api/x/tasks/y", headers={"Accept": PROBLEM})
+            assert_own_error(response, 502, "The service is not available", assert_problem)
+        assert_own_error(client.get("/"), 502, "The service is not available")
+
+
+def test_the_services_problems_come_as_they_are(user: Account) -> None:
+    response = user.request("PUT", "/x", json={}, headers={"Accept": PROBLEM})
+    assert_problem(response, 422)
+
+
+def test_the_words_for_a_status_are_those_of_the_service() -> None:
+    text = (ROOT / "deploy/nginx.conf").read_text()
+    [titles] = re.findall(r"map \$status \$title {\n *default [^\n]*\n(.*?)}", text, re.DOTALL)
+    [answered] = re.findall(r"error_page ([0-9 ]+) /", text)
+    statuses = sorted({*map(int, answered.split()), 431})
+    assert [line.strip() for line in titles.splitlines() if line.strip()] == [
+        f'{status} "{HTTP_STATUS_CODES[status]}";' for status in statuses
+    ]
 
 
 def test_a_uri_that_nginx_lets_through_is_none_that_gunicorn_refuses(client: httpx.Client) -> None:

@@ -41,13 +41,17 @@ def test_javascript_shows_faults_as_the_page_says(
 
 
 def test_a_generated_client_compiles_and_takes_the_tour(tmp_path: Path, service: Service) -> None:
-    for name in ("package.json", "package-lock.json", "tour.ts"):
+    for name in ("package.json", "package-lock.json", "tour.ts", "named.ts"):
         shutil.copy(SOURCE / name, tmp_path)
     run(tmp_path, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
     generated = tmp_path / "generated" / "taskapi.d.ts"
     document = str(write_document(tmp_path))
     run(tmp_path, "npx", "--no", "--", "openapi-typescript", document, "--output", str(generated))
+    # Again, with the values of enums as members that have names.
+    named = str(generated.with_name("named.ts"))
+    run(tmp_path, "npx", "--no", "--", "openapi-typescript", document, "--enum", "--output", named)
     options = ["--strict", "--target", "es2022", "--module", "nodenext", "--lib", "es2022,dom"]
-    run(tmp_path, "npx", "--no", "--", "tsc", *options, "tour.ts")
+    run(tmp_path, "npx", "--no", "--", "tsc", *options, "tour.ts", "named.ts")
     printed = run(tmp_path, "node", "tour.js", service.url)
     assert json.loads(printed) == [["Buy milk"], None, 204, 404]
+    assert json.loads(run(tmp_path, "node", "named.js")) == ["-created_at", "created_at"]

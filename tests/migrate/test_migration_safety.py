@@ -15,11 +15,16 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg import errors
 
-from taskapi.database.statements import MIGRATIONS_DIR, released_migrations
-from taskapi.migrate.files import MigrationError, checksum, create_migration
+from taskapi.database.statements import (
+    MIGRATION_STATEMENTS,
+    MIGRATIONS_DIR,
+    released_migrations,
+)
+from taskapi.migrate.files import MigrationError, checksum, create_migration, number_of
 from taskapi.migrate.run import apply_migrations, list_migrations, rollback_migrations
-from tests.support.fixtures import MakeDatabase
+from tests.support.fixtures import MakeDatabase, MakePostgres
 from tests.support.migration_tools import add_migration, add_recipes, copy_released, dump_schema
 from tests.support.service import PATIENCE, ROOT, environment, wait_until
 
@@ -136,6 +141,70 @@ def test_killed_at_random_moments_and_run_again(
         assert not any(state.changed for state in states)
         assert dump_schema(url) == expected
     assert len(set(applied_at_the_kill)) > 1, "the kills didn't hit the apply"
+
+
+# What runs in this database, without the session that asks.
+SLEEPERS = (
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+    " AND state = 'active' AND query LIKE '%pg_sleep(%' AND pid <> pg_backend_pid()"
+)
+
+
+def apply_and_kill(url: str, folder: Path, *, setting: str) -> str:
+    """Kill an apply while the server runs its last statement, and return its migration's id."""
+    apply_migrations(url, folder=folder)
+    sleep = f"{setting};\nSELECT pg_sleep({PATIENCE * 10:.0f});"
+    id = add_migration(folder, "long", sleep)
+    with (
+        psycopg.connect(url, autocommit=True) as conn,
+        apply_in_a_process(url, folder) as process,
+    ):
+        let_go(process)
+        wait_until("its statement", lambda: conn.execute(SLEEPERS).fetchone() != (0,))
+        process.send_signal(signal.SIGKILL)
+        process.wait(PATIENCE)
+    return id
+
+
+def test_the_statement_of_a_killed_apply_ends(empty_database: str, migrations: Path) -> None:
+    """Otherwise it would run for as long as it takes, and keep its locks."""
+    apply_and_kill(empty_database, migrations, setting="SET lock_timeout = 0")
+    with psycopg.connect(empty_database, autocommit=True) as conn:
+        wait_until("its end", lambda: conn.execute(SLEEPERS).fetchone() == (0,))
+
+
+def test_an_apply_waits_for_the_statement_of_a_killed_one(
+    empty_database: str, migrations: Path
+) -> None:
+    """It never runs beside it, also where the server doesn't notice."""
+    id = apply_and_kill(
+        empty_database, migrations, setting="SET client_connection_check_interval = 0"
+    )
+    (migrations / f"{id}.sql").write_text(f"CREATE TABLE beside AS {SLEEPERS};")
+    lines: list[str] = []
+    with (
+        psycopg.connect(empty_database, autocommit=True) as conn,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        second = threads.submit(
+            apply_migrations, empty_database, folder=migrations, report=lines.append
+        )
+        wait_until("its report", lambda: bool(lines) or second.done())
+        conn.execute(SLEEPERS.replace("count(*)", "pg_terminate_backend(pid)"))
+        assert second.result(PATIENCE) == [id]
+        assert conn.execute("SELECT * FROM beside").fetchall() == [(0,)]
+    assert lines[0].startswith("waiting for pid ")
+
+
+def test_a_server_that_cannot_check_its_client_migrates(
+    empty_database: str, migrations: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """client_connection_check_interval is refused where the operating system can't do it."""
+    refused = "SELECT set_config('client_connection_check_interval', '-1', false)"
+    with psycopg.connect(empty_database) as conn, pytest.raises(errors.InvalidParameterValue):
+        conn.execute(refused)
+    monkeypatch.setitem(MIGRATION_STATEMENTS, "check_client", refused.encode())
+    assert apply_migrations(empty_database, folder=migrations) == released_migrations(migrations)
 
 
 @pytest.mark.slow
@@ -331,6 +400,43 @@ def test_a_migration_never_queues_up_behind_a_long_query(
         long_query.rollback()
         assert len(migration.result(PATIENCE)) == 1
     assert any("no lock because of pid" in line and "a report" in line for line in lines), lines
+
+
+@pytest.mark.parametrize("name", ["describe-schema", "vacuum-tasks-often"])
+def test_it_waits_for_no_request_and_no_request_for_it(
+    empty_database: str, migrations: Path, name: str
+) -> None:
+    """In both directions, beside a transaction that has read and written every table."""
+    [id] = [id for id in released_migrations(migrations) if id.endswith(f".{name}")]
+    apply_migrations(empty_database, to=number_of(id) - 1, folder=migrations)
+    with psycopg.connect(empty_database) as busy:
+        busy.execute("LOCK users, tasks, idempotency_keys, login_attempts IN ROW EXCLUSIVE MODE")
+        assert apply_migrations(empty_database, to=number_of(id), folder=migrations) == [id]
+        assert rollback_migrations(empty_database, folder=migrations) == [id]
+
+
+@pytest.mark.slow
+def test_it_does_not_wait_for_autovacuum(make_postgres: MakePostgres, migrations: Path) -> None:
+    """PostgreSQL ends it for a session that has waited deadlock_timeout, which is a second."""
+    # So slow that it takes hours.
+    slow = {"autovacuum_vacuum_cost_delay": "100ms", "autovacuum_vacuum_cost_limit": "1"}
+    url = make_postgres(autovacuum_naptime="1s", **slow).url
+    apply_migrations(url, folder=migrations)
+    with psycopg.connect(url, autocommit=True) as conn:
+        conn.execute("INSERT INTO users (email, password_hash) VALUES ('a@example.com', '!')")
+        conn.execute(
+            "INSERT INTO tasks (user_id, title)"
+            " SELECT id, number::text FROM users, generate_series(1, 60000) AS number"
+        )
+        conn.execute("UPDATE tasks SET completed = true")
+        running = "SELECT pid FROM pg_stat_progress_vacuum WHERE relid = 'tasks'::regclass"
+        wait_until("autovacuum", lambda: bool(conn.execute(running).fetchall()))
+        id = add_migration(
+            migrations, "lock", "ALTER TABLE tasks ADD COLUMN IF NOT EXISTS more int;"
+        )
+        lines: list[str] = []
+        assert apply_migrations(url, folder=migrations, report=lines.append) == [id]
+    assert not any("trying again" in line for line in lines), lines
 
 
 def test_it_gives_up_after_so_many_tries(

@@ -13,6 +13,7 @@ import httpx
 import psycopg
 import pytest
 
+from taskapi.migrate.files import MigrationError, number_of, rollback_statements
 from taskapi.migrate.run import apply_migrations, rollback_migrations
 from tests.support.accounts import Account
 from tests.support.fixtures import MakeService
@@ -71,12 +72,20 @@ def insert_tasks(url: str) -> None:
             "INSERT INTO users (email, password_hash)"
             " SELECT n || '@example.com', '!' FROM generate_series(1, 100) AS n"
         )
+        conn.execute("SET session_replication_role = replica")  # the trigger sets updated_at
         conn.execute(
             "INSERT INTO tasks (user_id, title, updated_at)"
             " SELECT id, CASE WHEN n % 3 = 0 THEN '!' ELSE '' END || n, '2026-01-01'"
             f" FROM users, generate_series(1, {ROWS // 100}) AS n".encode()
         )
         conn.execute("ANALYZE")
+
+
+def add_released_and_recipes(folder: Path, name: str) -> str:
+    """Make a folder of this release's migrations and the recipes; return the id of one recipe."""
+    copy_released(folder)
+    [id] = [id for id in add_recipes(folder) if id.endswith(f".{name}")]
+    return id
 
 
 @pytest.mark.parametrize("beside", ["nothing else", "a long query"])
@@ -110,9 +119,13 @@ def test_no_request_fails_while_the_recipes_run(
             long_query.execute("SELECT count(*) FROM tasks")
         wait_until("traffic", lambda: len(traffic.seconds) >= 3000)
         before, traffic.seconds = traffic.seconds, []
-        assert apply_migrations(empty_database, folder=folder, report=report) == recipes
-        during, traffic.seconds = traffic.seconds, []
+        last = len(released) + len(recipes)
+        before_the_drop = recipes[:-2]
+        applied = apply_migrations(empty_database, to=last - 2, folder=folder, report=report)
+        assert applied == before_the_drop
         assert_applied(empty_database)
+        assert apply_migrations(empty_database, folder=folder, report=report) == recipes[-2:]
+        during, traffic.seconds = traffic.seconds, []
         undone = rollback_migrations(empty_database, to=len(released), folder=folder)
         assert undone == recipes[::-1]
         undoing = traffic.seconds
@@ -143,29 +156,147 @@ def assert_applied(url: str) -> None:
         " WHERE updated_at = '2026-01-01'"
     ) == [(True,)]
     assert query(
-        "SELECT convalidated FROM pg_constraint WHERE conname = 'tasks_priority_check'"
+        "SELECT conname::text, convalidated, pg_get_constraintdef(oid) FROM pg_constraint"
+        " WHERE conrelid = 'tasks'::regclass AND conname ~ 'priority|list|pkey' AND contype <> 'n'"
+        " ORDER BY 1"
+    ) == [
+        ("tasks_list_id_fkey", True, "FOREIGN KEY (list_id) REFERENCES lists(id)"),
+        ("tasks_pkey", True, "PRIMARY KEY (user_id, id)"),
+        (
+            "tasks_priority_check",
+            True,
+            "CHECK (((priority >= 0) AND (priority <= 3)))",
+        ),
+    ]
+    assert query(
+        "SELECT attnotnull FROM pg_attribute"
+        " WHERE attrelid = 'tasks'::regclass AND attname = 'priority'"
     ) == [(True,)]
     assert query(
         "SELECT indisvalid FROM pg_index WHERE indexrelid = 'tasks_user_id_priority_idx'::regclass"
     ) == [(True,)]
 
 
+def test_a_fill_says_how_far_it_is_and_goes_on_where_it_was_stopped(
+    empty_database: str, tmp_path: Path
+) -> None:
+    """By a row that stays locked, here."""
+    folder = tmp_path / "migrations"
+    number = len(copy_released(folder)) + 1
+    apply_migrations(empty_database, folder=folder)
+    insert_tasks(empty_database)
+    column, fill, *_ = add_recipes(folder)
+    apply_migrations(empty_database, to=number, folder=folder)
+    schema = dump_schema(empty_database)
+    lines: list[str] = []
+
+    def report(line: str) -> None:
+        if not line.startswith("running "):  # what any long statement reports
+            lines.append(line)
+
+    def apply() -> list[str]:
+        lines.clear()
+        return apply_migrations(
+            empty_database, to=number + 1, folder=folder, report=report, tries=1
+        )
+
+    with psycopg.connect(empty_database) as user:
+        middle = f"(SELECT id FROM tasks ORDER BY user_id, id OFFSET {ROWS // 2} LIMIT 1)"
+        user.execute(f"SELECT id FROM tasks WHERE id = {middle} FOR UPDATE".encode())
+        with pytest.raises(MigrationError, match="no lock after 1 tries"):
+            apply()
+        assert lines[0] == f"1000 of about {ROWS} tasks"
+        assert lines[-1] == f"{ROWS // 2} of about {ROWS} tasks"
+    assert apply() == [fill]
+    assert lines[0] == f"going on after {ROWS // 2} tasks"
+    assert lines[1] == f"{ROWS // 2 + 1000} of about {ROWS} tasks"
+    assert lines[-1] == f"{ROWS} of about {ROWS} tasks"
+    assert dump_schema(empty_database) == schema
+    with psycopg.connect(empty_database) as conn:
+        unfilled = "SELECT count(*) FROM tasks WHERE priority IS NULL"
+        assert conn.execute(unfilled).fetchone() == (0,)
+    assert rollback_migrations(empty_database, 2, folder=folder) == [fill, column]
+
+
+def test_a_fill_that_was_given_up_is_forgotten_with_its_column(
+    empty_database: str, tmp_path: Path
+) -> None:
+    """Otherwise the next one would leave out what this one has filled."""
+    folder = tmp_path / "migrations"
+    number = len(copy_released(folder)) + 1
+    apply_migrations(empty_database, folder=folder)
+    insert_tasks(empty_database)
+    schema = dump_schema(empty_database)
+    column, *_ = add_recipes(folder)
+    apply_migrations(empty_database, to=number, folder=folder)
+    with psycopg.connect(empty_database) as user:
+        user.execute("SELECT id FROM tasks FOR UPDATE")
+        with pytest.raises(MigrationError, match="no lock after 1 tries"):
+            apply_migrations(empty_database, folder=folder, tries=1)
+    assert rollback_migrations(empty_database, folder=folder) == [column]
+    assert dump_schema(empty_database) == schema
+
+
 def test_an_index_that_failed_half_way_is_built_again(empty_database: str, tmp_path: Path) -> None:
     """CREATE INDEX CONCURRENTLY leaves an invalid index; IF NOT EXISTS would be content with it."""
     folder = tmp_path / "migrations"
-    copy_released(folder)
-    add_recipes(folder)
-    apply_migrations(empty_database, folder=folder)
-    rollback_migrations(empty_database, folder=folder)
+    number = number_of(add_released_and_recipes(folder, "add-an-index"))
+    apply_migrations(empty_database, to=number - 1, folder=folder)
     with psycopg.connect(empty_database, autocommit=True) as conn:
         conn.execute("CREATE INDEX tasks_user_id_priority_idx ON tasks (user_id, priority)")
         conn.execute(
             "UPDATE pg_index SET indisvalid = false"
             " WHERE indexrelid = 'tasks_user_id_priority_idx'::regclass"
         )
-        apply_migrations(empty_database, folder=folder)
+        apply_migrations(empty_database, to=number, folder=folder)
         valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = %s::regclass"
         assert conn.execute(valid, ["tasks_user_id_priority_idx"]).fetchone() == (True,)
+
+
+@pytest.mark.parametrize("has_constraint", [True, False])
+def test_not_null_reads_no_table_because_of_the_constraint(
+    empty_database: str, tmp_path: Path, has_constraint: bool
+) -> None:
+    folder = tmp_path / "migrations"
+    id = add_released_and_recipes(folder, "set-not-null")
+    apply_migrations(empty_database, to=number_of(id) - 1, folder=folder)
+    lines = (folder / f"{id}.sql").read_text().splitlines()
+    [statement] = [line for line in lines if "SET NOT NULL" in line]
+    notices: list[str] = []
+    with psycopg.connect(empty_database, autocommit=True) as conn:
+        if not has_constraint:
+            conn.execute("ALTER TABLE tasks DROP CONSTRAINT tasks_priority_is_set")
+            conn.execute("ALTER TABLE tasks DROP CONSTRAINT tasks_priority_check")
+        conn.add_notice_handler(lambda notice: notices.append(notice.message_primary or ""))
+        conn.execute("SET client_min_messages = debug1")
+        conn.execute(statement.encode())
+    proof = "are sufficient to prove that it does not contain nulls"
+    assert any(proof in notice for notice in notices) == has_constraint, notices
+    assert ('verifying table "tasks"' in notices) != has_constraint, notices
+
+
+def test_a_swap_of_the_primary_key_runs_again_both_ways(
+    empty_database: str, tmp_path: Path
+) -> None:
+    """After a kill between the migration and its mark."""
+    folder = tmp_path / "migrations"
+    id = add_released_and_recipes(folder, "swap-the-primary-key")
+    last = number_of(id)
+    apply_migrations(empty_database, to=last - 1, folder=folder)
+    built = dump_schema(empty_database)
+    apply_migrations(empty_database, to=last, folder=folder)
+    swapped = dump_schema(empty_database)
+    assert "PRIMARY KEY (user_id, id)" in swapped
+    with psycopg.connect(empty_database, autocommit=True) as conn:
+        conn.execute("DELETE FROM _yoyo_migration WHERE migration_id = %s", [id])
+    assert apply_migrations(empty_database, to=last, folder=folder) == [id]
+    assert dump_schema(empty_database) == swapped
+    for statement in rollback_statements(id, folder):
+        with psycopg.connect(empty_database, autocommit=True) as conn:
+            conn.execute(statement.encode())
+    assert dump_schema(empty_database) == built
+    assert rollback_migrations(empty_database, folder=folder) == [id]
+    assert dump_schema(empty_database) == built
 
 
 def test_the_documentation_quotes_the_recipes() -> None:

@@ -69,6 +69,12 @@ def test_a_generated_client_takes_the_tour(service: Service) -> None:
         assert second.headers["Idempotency-Replayed"] == "true"
         assert (task.title, task.description, task.completed) == ("Buy milk", None, False)
         assert call("tasks.list_tasks", user, client=client, limit=1, q="milk").parsed == [task]
+        order = models.ListTasksSort.OLDEST_FIRST
+        assert (order.value, models.ListTasksSort.NEWEST_FIRST.value) == (
+            "created_at",
+            "-created_at",
+        )
+        assert call("tasks.list_tasks", user, client=client, sort=order).parsed == [task]
         read = call("tasks.get_task", user, task.id, client=client)
         assert read.parsed == task
         tag = read.headers["ETag"]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
@@ -16,6 +17,8 @@ from tests.support.checks import assert_error
 from tests.support.openapi import DOCUMENT, UNDOCUMENTED, examples, make_app, resolve
 from tests.support.service import run_command
 
+# An error's second form. It has no example but those of its members.
+PROBLEMS = [{"$ref": f"#/components/schemas/{name}"} for name in ("Problem", "FaultsProblem")]
 METHODS = ("get", "put", "post", "delete", "patch")
 
 
@@ -75,11 +78,23 @@ def test_an_operation_has_its_parameters_and_is_explained() -> None:
         assert in_path == {name for name in ("user_id", "id") if f"{{{name}}}" in path}
         assert "X-Request-ID" in {parameter["name"] for parameter in parameters}
         assert operation["summary"].endswith(".")
+        # The page at /docs and generated clients show it as plain text, without Markdown.
+        assert not set("`*_[") & set(operation["summary"])
         assert operation["operationId"] not in ids
         ids.add(operation["operationId"])
         assert "500" in operation["responses"]
         is_public = operation.get("security") == []
-        assert is_public != ("403" in operation["responses"])
+        is_of_user = "user_id" in in_path
+        assert not is_of_user or "403" in operation["responses"]
+        assert not is_public or "403" not in operation["responses"]
+
+
+def test_the_values_of_sort_have_names_in_generated_clients() -> None:
+    """One of each, in their order: a generator makes a name of `-created_at` that says nothing."""
+    parameters = DOCUMENT["paths"]["/api/{user_id}/tasks"]["get"]["parameters"]
+    [sort] = [each["schema"] for each in parameters if each.get("name") == "sort"]
+    for key in ("x-enum-varnames", "x-enum-descriptions"):
+        assert len(set(sort[key])) == len(sort["enum"])
 
 
 def test_every_answer_has_a_request_id_and_its_schema() -> None:
@@ -87,7 +102,7 @@ def test_every_answer_has_a_request_id_and_its_schema() -> None:
         for status, reference in operation["responses"].items():
             response = resolve(reference)
             assert response["headers"]["X-Request-ID"], (path, method, status)
-            assert ("content" in response) == (status not in ("204", "304"))
+            assert ("content" in response) == (status not in ("204", "303", "304"))
             assert ("WWW-Authenticate" in response["headers"]) == (status == "401")
             assert ("Retry-After" in response["headers"]) == (status in ("429", "503"))
 
@@ -95,7 +110,7 @@ def test_every_answer_has_a_request_id_and_its_schema() -> None:
 def test_the_examples_are_valid() -> None:
     count = 0
     for where, content in contents():
-        assert examples(content), where
+        assert examples(content) or content["schema"] in PROBLEMS, where
         for value in examples(content).values():
             assert_valid(value, content["schema"])
             count += 1
@@ -107,7 +122,9 @@ def test_the_examples_are_valid() -> None:
     assert count > 100
 
 
-def test_the_service_takes_the_examples(client: httpx.Client, user: Account) -> None:
+def test_the_service_takes_the_examples(
+    client: httpx.Client, user: Account, database: psycopg.Connection[Any]
+) -> None:
     """And what it answers is valid, headers included."""
     sent = 0
     for path, method, operation in operations():
@@ -120,10 +137,12 @@ def test_the_service_takes_the_examples(client: httpx.Client, user: Account) -> 
         for media_type, example in requests or [("application/json", None)]:
             value = example
             task_path = path.format(user_id=user.id, id=user.create()["id"])
-            if path.startswith("/api/auth"):
+            if path.startswith("/api/auth") and value is not None:
                 email = f"{sent}.{user.email}" if path.endswith("signup") else user.email
                 value = example | {"email": email, "password": PASSWORD}
-            headers = user.headers | {"Content-Type": media_type}
+            is_of_account = path.startswith("/api/auth") and "security" not in operation
+            owner = Account.insert(client, database) if is_of_account else user
+            headers = owner.headers | {"Content-Type": media_type}
             kwargs = {} if value is None else {"json": value}
             response = client.request(method, task_path, headers=headers, **kwargs)
             expected = next(iter(operation["responses"]))
@@ -171,6 +190,39 @@ def test_the_root_says_where_things_are(client: httpx.Client) -> None:
         assert client.get(path).status_code == 200
 
 
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/webp,*/*;q=0.8"
+
+
+@pytest.mark.parametrize("accept", ["text/html", BROWSER, "text/*", "text/html, */*;q=0.1"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_the_root_leads_a_browser_to_the_page(
+    client: httpx.Client, method: str, accept: str
+) -> None:
+    response = client.request(method, "/", headers={"Accept": accept})
+    assert (response.status_code, response.headers["Location"]) == (303, "/docs")
+    assert (response.headers["Vary"], response.content) == ("Accept", b"")
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        *(
+            "*/*",
+            "application/json",
+            "application/json, text/html",
+            "text/html;q=0.5, */*",
+            "",
+            "?",
+        ),
+        *("text/plain", "image/*", "text/html;q=0", "application/*;q=0.9, text/html;q=0.8"),
+    ],
+)
+def test_the_root_answers_every_other_client_with_json(client: httpx.Client, accept: str) -> None:
+    response = client.get("/", headers={"Accept": accept})
+    assert (response.status_code, response.json()["name"]) == (200, "taskapi")
+    assert response.headers["Vary"] == "Accept"
+
+
 def test_turned_off_it_is_not_there_and_costs_nothing() -> None:
     code = (
         "import sys\n"
@@ -179,11 +231,14 @@ def test_turned_off_it_is_not_there_and_costs_nothing() -> None:
         "client = create_app(load_config()).test_client()\n"
         "paths = '/openapi.json', '/docs', '/docs/swagger-ui.css', '/'\n"
         "print(*(client.get(path).status_code for path in paths))\n"
-        "print('docs' in client.get('/').text, 'yaml' in sys.modules,\n"
+        "root = client.get('/', headers={'Accept': 'text/html'})\n"
+        "print(root.status_code, root.headers.get('Vary'))\n"
+        "print('docs' in root.text, 'yaml' in sys.modules,\n"
         "    'flask_swagger_ui' in sys.modules, 'taskapi.openapi.routes' in sys.modules)\n"
     )
     done = run_command("-c", code, DATABASE_URL="postgresql://x/y", JWT_SECRET="x" * 32, DOCS="off")
-    assert done.stdout.splitlines() == ["404 404 404 200", "False False False False"], done.stderr
+    printed = ["404 404 404 200", "200 None", "False False False False"]
+    assert done.stdout.splitlines() == printed, done.stderr
 
 
 def test_the_page_lets_nothing_foreign_in(client: httpx.Client) -> None:
@@ -192,7 +247,13 @@ def test_the_page_lets_nothing_foreign_in(client: httpx.Client) -> None:
     policy = page.headers["Content-Security-Policy"].split("; ")
     assert {"default-src 'none'", "script-src 'self'", "frame-ancestors 'none'"} <= set(policy)
     assert "http" not in page.text
-    for file in ("swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png", "start.js"):
+    for file in (
+        "swagger-ui.css",
+        "swagger-ui-bundle.js",
+        "favicon-32x32.png",
+        "start.js",
+        "narrow.css",
+    ):
         assert f"/docs/{file}" in page.text
         assert client.get(f"/docs/{file}").status_code == 200
 

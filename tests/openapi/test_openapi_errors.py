@@ -9,11 +9,13 @@ from typing import Any
 import httpx
 import jwt
 import pytest
+from jsonschema import Draft202012Validator
 
 from taskapi.exceptions import TaskApiError
 from taskapi.web.errors import ANSWERS
 from tests.support.accounts import Account, log_in, new_email, sign_up
 from tests.support.openapi import DOCUMENT, examples
+from tests.support.problems import FAULTS, PROBLEM, assert_problem
 from tests.support.service import SECRET
 
 RESPONSES = DOCUMENT["components"]["responses"]
@@ -30,16 +32,33 @@ NOT_OF_THE_TABLE = {"X-Request-ID", "Accept-Patch"}
 OWN_ERRORS = {
     "sign_up": {"EmailTaken", "TooManySignups", "Unavailable"},
     "log_in": {"WrongCredentials", "TooManyFailedLogins", "Unavailable"},
-    "create_task": {"EmailOfAnotherUser", "TooManyToCreate"},
+    "create_task": {"EmailOfAnotherUser", "TooManyToCreate", "ForbiddenToCreate"},
     "list_changes": {"ChangesPurged"},
-    "update_task": {"EmailOfAnotherUser"},
-    "write_batch": {"BatchRefused"},
+    "update_task": {"EmailOfAnotherUser", "ForbiddenToCreate"},
+    "write_batch": {"BatchRefused", "ForbiddenToCreate"},
+    "change_password": {"WrongPassword", "AccountOfProvider", "TooManyFailedLogins"},
+    "close_account": {"WrongPassword", "AccountOfProvider", "TooManyFailedLogins"},
     "ready": {"NotReady"},
+}
+
+# What an operation with a token can end with in place of the usual error.
+INSTEAD = {
+    "WrongPassword": "Unauthorized",
+    "TooManyToCreate": "TooManyRequests",
+    "TooManyFailedLogins": "TooManyRequests",
+}
+
+# The schemas of errors that have more than a sentence.
+FORMS = {
+    "Invalid": ("Faults", "FaultsProblem"),
+    "TaskChanged": ("Conflict", "Problem"),
+    "BatchRefused": ("BatchRefusal", "Problem"),
 }
 
 JSON = {"Content-Type": "application/json"}
 TEXT = {"Content-Type": "text/plain"}
 TITLE = {"title": "Buy milk"}
+PASSWORD_PATH = "/api/auth/password"
 
 
 def operations() -> Iterator[tuple[dict[str, Any], dict[str, int]]]:
@@ -64,9 +83,13 @@ def test_each_operation_has_the_errors_that_it_can_end_with() -> None:
             parameter.get("$ref", "").rpartition("/")[2] for parameter in operation["parameters"]
         }
         if "security" not in operation:
-            expected |= {"Unauthorized", "Forbidden", "Invalid", "Unavailable"}
-            if "TooManyToCreate" not in expected:
-                expected |= {"TooManyRequests"}
+            expected |= {"Unavailable"}
+            special = {usual for name, usual in INSTEAD.items() if name in expected}
+            expected |= set(INSTEAD.values()) - special
+        if "user_id" in parameters:
+            expected |= {"Invalid"}
+            if "ForbiddenToCreate" not in expected:
+                expected |= {"Forbidden"}
         if "id" in parameters:
             expected |= {"TaskNotFound"}
         if "If-Match" in parameters:
@@ -106,9 +129,14 @@ def send_token(user: Account, token: str) -> httpx.Response:
     return user.request("GET", headers={"Authorization": f"Bearer {token}"})
 
 
-def send_expired_token(user: Account) -> httpx.Response:
+def expired_token(user: Account) -> str:
     claims = {"sub": user.id, "exp": int(time.time()) - 3600}
-    return send_token(user, jwt.encode(claims, SECRET, algorithm="HS256"))
+    return jwt.encode(claims, SECRET, algorithm="HS256")
+
+
+def change_password(user: Account, token: str) -> httpx.Response:
+    body = {"password": "wrong", "new_password": "another long password"}
+    return user.client.put(PASSWORD_PATH, headers={"Authorization": f"Bearer {token}"}, json=body)
 
 
 def repeat_a_key(user: Account) -> httpx.Response:
@@ -132,8 +160,15 @@ PROVOKED: dict[tuple[str, str], Callable[[Account], httpx.Response]] = {
     ("NotJson", ""): lambda user: send(user, headers=JSON, content=b"{"),
     ("Unauthorized", "missing"): lambda user: user.client.get(user.tasks),
     ("Unauthorized", "invalid"): lambda user: send_token(user, "x"),
-    ("Unauthorized", "expired"): send_expired_token,
+    ("Unauthorized", "expired"): lambda user: send_token(user, expired_token(user)),
     ("WrongCredentials", ""): lambda user: log_in(user.client, user.email, "wrong"),
+    ("WrongPassword", "missing"): lambda user: user.client.put(PASSWORD_PATH),
+    ("WrongPassword", "invalid"): lambda user: change_password(user, "x"),
+    ("WrongPassword", "expired"): lambda user: change_password(user, expired_token(user)),
+    ("WrongPassword", "wrong"): lambda user: change_password(user, user.token),
+    ("ForbiddenToCreate", "user"): lambda user: user.client.post(
+        f"/api/{user.create()['id']}/tasks", headers=user.headers, json=TITLE
+    ),
     ("Forbidden", ""): lambda user: user.client.get(
         f"/api/{user.create()['id']}/tasks", headers=user.headers
     ),
@@ -168,6 +203,8 @@ ELSEWHERE = {
     ("BatchRefused", "email"),
     ("TooLarge", "response"),
     ("ChangesPurged", ""),
+    ("ForbiddenToCreate", "tasks"),
+    ("AccountOfProvider", ""),
 }
 
 
@@ -181,6 +218,29 @@ def test_an_example_is_what_the_service_answers(name: tuple[str, str], user: Acc
     assert set(response.json()) == set(expected)
     assert all(response.json()[key] == expected[key] for key in set(expected) - variable)
     assert all(header in response.headers for header in RESPONSES[name[0]]["headers"])
+
+
+@pytest.mark.parametrize("name", PROVOKED, ids="-".join)
+def test_a_client_that_prefers_problem_details_gets_the_same_as_such(
+    name: tuple[str, str], user: Account
+) -> None:
+    user.client.headers["Accept"] = PROBLEM
+    response = PROVOKED[name](user)
+    status, said = STATUSES[name[0]], EXAMPLES[name]["detail"]
+    assert_problem(response, status, FAULTS if status == 422 else said)
+    assert response.json().get("errors") == (said if status == 422 else None)
+    schema = RESPONSES[name[0]]["content"][PROBLEM]["schema"]
+    Draft202012Validator(schema | {"components": DOCUMENT["components"]}).validate(response.json())
+
+
+def test_each_error_has_both_forms() -> None:
+    """The one that needs no Accept first: generated clients take the first that they know."""
+    for name, response in RESPONSES.items():
+        plain, problem = FORMS.get(name, ("Error", "Problem"))
+        assert [(kind, said["schema"]) for kind, said in response["content"].items()] == [
+            ("application/json", {"$ref": f"#/components/schemas/{plain}"}),
+            (PROBLEM, {"$ref": f"#/components/schemas/{problem}"}),
+        ]
 
 
 def test_each_example_is_provoked_here_or_elsewhere() -> None:

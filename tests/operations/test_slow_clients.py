@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import select
 import signal
@@ -119,6 +120,44 @@ def test_a_malformed_request_is_answered_in_json_and_quotes_nothing(one_worker: 
         assert body.startswith(b'{"detail":"')
         assert b"SECRET" not in answer
     assert "SECRET" not in one_worker.log.read_text()
+
+
+def test_a_malformed_request_is_answered_in_the_form_that_it_prefers(one_worker: Service) -> None:
+    """As far as its Accept can be read."""
+    accept = b"aCCept: text/html\r\nACCEPT:  application/problem+json;q=1 \r\n"
+    cases = {
+        b"GET / HTTP/9.9\r\n" + accept + b"\r\n": (505, "The HTTP version is not supported"),
+        b"SECRET\r\n" + accept + b"\r\n": (400, "The request is not valid HTTP"),
+        HEAD + accept + b"X: x\r\n" * 200 + b"\r\n": (431, "The request headers are too large"),
+        HEAD + accept + b"SE CRET: x\r\n\r\n": (400, "The request is not valid HTTP"),
+        HEAD + b"SE CRET: x\r\n" + accept + b"\r\n": (400, "The request is not valid HTTP"),
+    }
+    one_worker.start()
+    for request, (status, detail) in cases.items():
+        with connect(one_worker) as client:
+            client.sendall(request)
+            head, _, body = read_all(client).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 %d " % status)
+        assert b"\r\nContent-Type: application/problem+json\r\n" in head
+        problem = json.loads(body)
+        assert problem["title"]
+        assert problem | {"title": ""} == {
+            "type": "about:blank",
+            "title": "",
+            "status": status,
+            "detail": detail,
+        }
+    # Not: another request's, a body's, or one that is not whole.
+    for request in (
+        HEAD + accept + b"\r\n" + b"SECRET\r\n\r\n",
+        b"SECRET\r\n\r\n" + accept + b"\r\n",
+        HEAD + accept + b"X: " + b"x" * 40_000,
+    ):
+        with connect(one_worker) as client:
+            client.sendall(request)
+            answer = read_all(client)
+        assert b"application/problem+json" not in answer.replace(b"X" * 100, b"")
+        assert b'\r\n\r\n{"detail":' in answer
 
 
 def read_all(client: socket.socket) -> bytes:

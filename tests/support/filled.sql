@@ -1,5 +1,5 @@
 -- A database as it is after a while: 20,000 users with a few tasks each, twenty with 500, one with
--- 50,000; about 220,000 tasks, made in the course of a year, in the order of their time.
+-- 100,000; about 270,000 tasks, made in the course of a year, in the order of their time.
 
 INSERT INTO users (email, password_hash, created_at)
 SELECT
@@ -23,7 +23,7 @@ FROM users
 CROSS JOIN LATERAL generate_series(
     1,
     CASE
-        WHEN users.email = 'user1@example.com' THEN 50000
+        WHEN users.email = 'user1@example.com' THEN 100000
         WHEN users.created_at <= timestamptz '2025-01-01 00:20' THEN 500
         ELSE 2 + abs(hashtext(users.email)) % 13
     END
@@ -36,18 +36,23 @@ SELECT user_id, gen_random_uuid(), now() - random() * interval '32 days'
 FROM tasks
 WHERE random() < 0.1;
 
-INSERT INTO clocks (user_id, at, advanced_by)
-SELECT user_id, max(updated_at), pg_current_xact_id()
+INSERT INTO clocks (user_id, at, advanced_by, tasks)
+SELECT user_id, max(updated_at), pg_current_xact_id(), count(*)
 FROM tasks
 GROUP BY user_id;
 
-RESET session_replication_role;
-
--- The keys of one in four tasks, one in ten of them expired.
+-- The keys of one in four tasks, one in ten of them expired. The user with very many tasks has about
+-- as many keys as a user can have.
 INSERT INTO idempotency_keys (user_id, key, request_hash, task_id, created_at)
-SELECT user_id, id::text, sha256(''), id, now() - random() * interval '26.7 hours'
+SELECT user_id, id::text, sha256(''), id, now() - random() * interval '26.7 hours' AS made_at
 FROM tasks
-WHERE random() < 0.25;
+WHERE random() < CASE
+    WHEN user_id = (SELECT id FROM users WHERE email = 'user1@example.com') THEN 0.1
+    ELSE 0.25
+END
+ORDER BY made_at;
+
+RESET session_replication_role;
 
 -- Addresses that are being guessed at, of which a few count no more: each login sweeps some away.
 INSERT INTO login_attempts (key, tried_at, expires_at)

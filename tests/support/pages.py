@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from tests.support.service import PATIENCE
+from tests.support.service import PATIENCE, ROOT
 
 
 def read_blocks(page: str) -> list[str]:
@@ -18,10 +18,23 @@ def read_blocks(page: str) -> list[str]:
     return re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
 
 
+def find_command(name: str) -> str:
+    """Return the block of examples/README.md that has this word."""
+    [block] = [
+        each for each in read_blocks((ROOT / "examples" / "README.md").read_text()) if name in each
+    ]
+    return block
+
+
 def run_commands(page: str, folder: Path, variables: Mapping[str, str]) -> str:
     """Run a page's commands in a folder, in one shell, and return what they print."""
+    return run_shell("".join(read_blocks(page)), folder, variables)
+
+
+def run_shell(script: str, folder: Path, variables: Mapping[str, str]) -> str:
+    """Run commands in a folder, up to the first that fails, and return what they print."""
     process = subprocess.Popen(
-        ["bash", "-eu", "-o", "pipefail", "-c", "".join(read_blocks(page))],
+        ["bash", "-eu", "-o", "pipefail", "-c", script],
         cwd=folder,
         env=variables,
         stdout=subprocess.PIPE,

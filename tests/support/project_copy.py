@@ -6,6 +6,8 @@ import re
 import shutil
 from pathlib import Path
 
+from taskapi.database.statements import released_migrations
+from taskapi.migrate.files import number_of
 from tests.support.service import ROOT, run_command
 
 # Nothing is measured in a copy, which is gone when the coverage is reported.
@@ -27,11 +29,13 @@ def copy_project(folder: Path) -> Path:
 def follow_recipe(folder: Path, title: str) -> list[str]:
     """Do what a recipe of CONTRIBUTING.md says, and return the files that were touched."""
     page = (ROOT / "CONTRIBUTING.md").read_text()
+    # The recipes leave the number to `migrate new`.
+    next_number = f"{max(map(number_of, released_migrations(folder / 'migrations'))) + 1:04}"
     recipe = page.partition(f"\n### {title}\n")[2].partition("\n##")[0]
     touched = []
     for kind, names, text in BLOCK.findall(recipe):
         for name in names.split():
-            path = folder / name
+            path = folder / name.replace("NNNN", next_number)
             if kind == "sql new":
                 assert not path.exists()
                 path.write_text(text)

@@ -1,4 +1,4 @@
-"""The service's own login: what deploy/roles.sql sets up."""
+"""The service's own login: what deploy/roles-of-*.sql set up."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ MIGRATED = "taskapi_migrated_"
 
 
 def set_up_roles(url: str) -> None:
-    """Run deploy/roles.sql as a superuser."""
-    roles = (ROOT / "deploy" / "roles.sql").read_bytes()
+    """Run deploy/roles-of-*.sql as a superuser."""
+    files = [ROOT / "deploy" / f"roles-of-{part}.sql" for part in ("server", "database")]
     with psycopg.connect(url, autocommit=True) as conn:
 
         def is_done() -> bool:
             try:
-                conn.execute(roles)
+                for file in files:
+                    conn.execute(file.read_bytes())
             except (errors.InternalError_, errors.UniqueViolation):
                 return False  # roles belong to the server, and another process changes them too
             return True

@@ -44,6 +44,11 @@ def test_a_listed_origin_may_read_the_answer(cors_user: Account, origin: str) ->
         assert {"ETag", "Link", "Idempotency-Replayed"} <= set(exposed.split(", "))
 
 
+def test_the_root_varies_by_origin_and_by_accept(cors_user: Account) -> None:
+    response = cors_user.client.get("/", headers={"Origin": APP})
+    assert set(response.headers["Vary"].split(", ")) == {"Accept", "Origin"}
+
+
 def test_a_listed_origin_may_read_every_error(make_service: MakeService, own_url: str) -> None:
     service = make_service(DATABASE_URL=own_url, CORS_ORIGINS=APP, DB_STATEMENT_TIMEOUT="0.5")
     service.start()

@@ -1,6 +1,7 @@
--- Roles that give the service fewer rights than its migrations. A superuser runs this, connected to
--- the service's database: once before the first `migrate apply`, and once after it. It can be run
--- again at any time. Give both logins a password, or a line in pg_hba.conf, as your site does.
+-- Roles that give the service fewer rights than its migrations. Roles belong to the server, so a
+-- superuser runs this once for each server, connected to any database. It can be run again at any
+-- time. Then roles-of-database.sql gives them their rights in the service's database. Give both logins
+-- a password, or a line in pg_hba.conf, as your site does.
 --
 --     taskapi_owner   owns the database and everything in it; for `migrate` and pg_dump
 --     taskapi         the service's login; may become the two roles below, and nothing else
@@ -27,20 +28,16 @@ $$;
 -- Dumps, and migrations that fill a column, need all rows and must not change updated_at.
 ALTER ROLE taskapi_owner BYPASSRLS;
 GRANT SET ON PARAMETER session_replication_role TO taskapi_owner;
+-- So that `migrate` can say which session of another role holds it up, and what that one runs.
+GRANT pg_read_all_stats TO taskapi_owner;
 
 -- The service's login has no rights on the tables: it becomes one of these in each transaction.
 GRANT taskapi_user, taskapi_login TO taskapi;
 
-DO $$
-BEGIN
-    EXECUTE format('ALTER DATABASE %I OWNER TO taskapi_owner', current_database());
-    EXECUTE format('REVOKE ALL ON DATABASE %I FROM public', current_database());
-    EXECUTE format('GRANT CONNECT ON DATABASE %I TO taskapi', current_database());
-    REVOKE CREATE ON SCHEMA public FROM public;
-
-    -- For /ready. The first migration creates the table.
-    IF to_regclass('_yoyo_migration') IS NOT NULL THEN
-        GRANT SELECT ON _yoyo_migration TO taskapi;
-    END IF;
-END;
-$$;
+-- A request's statements arrive together, and their transaction ends with them. One that stays open
+-- is of a broken client, or of a person who forgot it: its locks hold up others, its snapshot keeps
+-- vacuum from removing dead rows. A minute is less than a migration tries to get its locks for.
+ALTER ROLE taskapi SET idle_in_transaction_session_timeout = '1min';
+-- Titles, descriptions, emails and hashes are parameters. Without this they stand in the server's log
+-- when it logs a statement, such as a slow one.
+ALTER ROLE taskapi SET log_parameter_max_length = 0;

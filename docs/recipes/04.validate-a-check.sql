@@ -3,3 +3,4 @@
 -- ADD CONSTRAINT.
 
 ALTER TABLE tasks VALIDATE CONSTRAINT tasks_priority_check;
+ALTER TABLE tasks VALIDATE CONSTRAINT tasks_priority_is_set;

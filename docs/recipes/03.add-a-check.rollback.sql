@@ -1,0 +1,3 @@
+ALTER TABLE tasks
+DROP CONSTRAINT IF EXISTS tasks_priority_check,
+DROP CONSTRAINT IF EXISTS tasks_priority_is_set;

@@ -1,1 +1,0 @@
-ALTER TABLE tasks DROP CONSTRAINT IF EXISTS tasks_priority_check;

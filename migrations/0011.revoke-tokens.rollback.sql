@@ -1,0 +1,15 @@
+DROP TRIGGER IF EXISTS users_revoke_tokens ON users;
+DROP FUNCTION IF EXISTS users_revoke_tokens();
+DROP FUNCTION IF EXISTS accepts_token(uuid, timestamptz);
+DROP POLICY IF EXISTS tasks_of_closed_users ON tasks;
+REVOKE SELECT (user_id, id), DELETE ON tasks FROM taskapi_login;
+DROP POLICY IF EXISTS only_closed_users ON users;
+DROP POLICY IF EXISTS closed_users ON users;
+DROP POLICY IF EXISTS users_to_close ON users;
+DROP POLICY IF EXISTS users_of_token ON users;
+DROP POLICY IF EXISTS revocations_of_email ON revocations;
+REVOKE SELECT (closed_at), UPDATE (email, closed_at), DELETE ON users FROM taskapi_login;
+REVOKE SELECT (id, email, created_at) ON users FROM taskapi_user;
+DROP TABLE IF EXISTS revocations;
+ALTER TABLE users DROP COLUMN IF EXISTS closed_at;
+ALTER FUNCTION users_delete_clock() SECURITY INVOKER RESET search_path;
