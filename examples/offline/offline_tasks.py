@@ -45,6 +45,7 @@ class OfflineTasks:
 
     def __init__(self, http: httpx.Client, file: Path) -> None:
         self.http, self.file, self.batch_size = http, file, 100
+        self.missing: set[str] = set()  # what got 404: the feed is going to tell
         self.state = State(**json.loads(file.read_text())) if file.exists() else State()
 
     def show(self) -> dict[str, Task]:
@@ -115,7 +116,9 @@ class OfflineTasks:
             for change in page["changes"]:
                 self._receive(change["id"], None if "deleted" in change else change)
             state.token, more = page["next"], page["more"]
-        state.sent = {}
+        if self.missing & state.tasks.keys():
+            state.token = None  # the feed doesn't tell: start over
+        state.sent, self.missing = {}, set()
         # What was created and deleted offline, the service never had.
         state.edits = {id: edit for id, edit in state.edits.items() if edit or id in state.tasks}
         self._save()
@@ -143,7 +146,9 @@ class OfflineTasks:
         for id, result in zip(state.sent, answer["results"], strict=True):
             if result["status"] < 300:
                 del state.edits[id]
-            if result["status"] != 404:  # the next pull tells that it is deleted
+            if result["status"] == 404:
+                self.missing.add(id)
+            else:
                 self._receive(id, result.get("task") or result.get("current"))
         self._save()
 

@@ -243,3 +243,19 @@ def test_a_refused_edit_stays_until_it_is_corrected(user: Account, make: Make) -
     assert_same(user, replica)
     with pytest.raises(KeyError):
         replica.update("0", title="t")
+
+
+def test_a_deletion_that_the_feed_lacks_starts_over(
+    user: Account, make: Make, database: psycopg.Connection[Any]
+) -> None:
+    """As after a restore: the client doesn't send the same edit for ever."""
+    id = user.create("old")["id"]
+    replica = make()
+    replica.sync()
+    user.request("DELETE", f"/{id}")
+    database.execute("DELETE FROM deleted_tasks WHERE user_id = %s", [user.id])
+    replica.update(id, title="mine")
+    replica.sync()
+    assert_same(user, replica)
+    assert replica.show()[id]["title"] == "mine"
+    assert [one["theirs"] for one in replica.state.conflicts] == [None]
