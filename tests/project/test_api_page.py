@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from taskapi.tasks.routes import LIST
+from taskapi.tasks.batch import OPERATIONS
+from taskapi.tasks.routes import CHANGES, LIST
 from taskapi.web.errors import ANSWERS
 from tests.support.accounts import Account
 from tests.support.checks import MEMBERS
@@ -67,8 +68,13 @@ def test_the_api_page_has_every_member_and_parameter() -> None:
     first_table = takewhile(lambda row: row[0] != "Request", read_rows("Tasks")[2:])
     members = {name for cell, *_ in first_table for name in re.findall(r"`(\w+)`", cell)}
     assert members == MEMBERS
-    parameters = {cell.strip("`") for cell, *_ in read_rows("Lists")[2:]}
-    assert parameters == set(LIST.fields)
+    for section, names in (
+        ("Lists", LIST.fields),
+        ("Follow the changes", CHANGES.fields),
+        ("Batches", OPERATIONS),
+    ):
+        listed = {cell.strip("`") for cell, *_ in read_rows(section)[2:]}
+        assert listed == set(names), section
 
 
 def test_python_shows_faults_as_the_page_says(

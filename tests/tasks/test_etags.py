@@ -233,3 +233,19 @@ def test_a_write_that_waited_goes_by_what_it_then_finds(
                     )
                     blocker.commit()
                 assert answer.result().status_code == status, (method, below, statement)
+
+
+def test_if_match_takes_a_tasks_updated_at(user: Account) -> None:
+    """Tasks of a list, of the change feed and of a batch's results have no tag."""
+    user.create()
+    [task] = user.request("GET").json()
+    path = f"/{task['id']}"
+    for method, body in (("PUT", {"title": "put"}), ("PATCH", {"title": "patched"})):
+        version = {"If-Match": f'"{task["updated_at"]}"'}
+        changed = user.request(method, path, json=body, headers=version)
+        assert changed.status_code == 200, changed.text
+        assert user.request(method, path, json=body, headers=version).status_code == 412
+        task = changed.json()
+    version = {"If-Match": f'"{task["updated_at"]}"'}
+    assert user.request("GET", path, headers={"If-None-Match": version["If-Match"]}).is_success
+    assert user.request("DELETE", path, headers=version).status_code == 204
