@@ -5,6 +5,7 @@ ALTER FUNCTION users_delete_clock() SECURITY INVOKER RESET search_path;
 DROP POLICY IF EXISTS tasks_of_closed_accounts ON tasks;
 REVOKE SELECT (user_id, id), DELETE ON tasks FROM taskapi_login;
 DROP POLICY IF EXISTS only_closed_users ON users;
+DROP POLICY IF EXISTS users_of_closed_email ON users;
 DROP POLICY IF EXISTS users_to_close ON users;
 DROP POLICY IF EXISTS users_of_token ON users;
 REVOKE UPDATE (email), DELETE ON users FROM taskapi_login;

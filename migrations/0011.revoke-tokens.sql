@@ -94,6 +94,9 @@ DROP POLICY IF EXISTS users_to_close ON users;
 CREATE POLICY users_to_close ON users FOR UPDATE TO taskapi_login
     USING (lower(email) = lower(current_setting('app.email', true)))
     WITH CHECK (email = id || '@closed.invalid');
+DROP POLICY IF EXISTS users_of_closed_email ON users;
+CREATE POLICY users_of_closed_email ON users FOR SELECT TO taskapi_login
+    USING (lower(email) = lower(current_setting('app.closed_email', true)));
 DROP POLICY IF EXISTS only_closed_users ON users;
 CREATE POLICY only_closed_users ON users AS RESTRICTIVE FOR DELETE TO taskapi_login
     USING (EXISTS (SELECT FROM closed_accounts WHERE closed_accounts.user_id = users.id));

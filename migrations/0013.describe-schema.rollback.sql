@@ -65,6 +65,7 @@ COMMENT ON POLICY shown_revocations ON revocations IS NULL;
 COMMENT ON POLICY old_revocations ON revocations IS NULL;
 COMMENT ON POLICY users_of_token ON users IS NULL;
 COMMENT ON POLICY users_to_close ON users IS NULL;
+COMMENT ON POLICY users_of_closed_email ON users IS NULL;
 COMMENT ON POLICY only_closed_users ON users IS NULL;
 COMMENT ON POLICY tasks_of_closed_accounts ON tasks IS NULL;
 COMMENT ON POLICY shown_closed_accounts ON closed_accounts IS NULL;

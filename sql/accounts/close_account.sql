@@ -5,7 +5,10 @@
 -- @return its id; no row: another hash, or no account
 WITH renamed AS (
     UPDATE users
-    SET email = id || '@closed.invalid', password_hash = NULL
+    SET
+        -- Row-level security must show the row also with its new email.
+        email = set_config('app.closed_email', id || '@closed.invalid', true),
+        password_hash = NULL
     WHERE lower(email) = lower(%(email)s)
         AND password_hash IS NOT DISTINCT FROM coalesce(%(old_hash)s, password_hash)
     RETURNING id

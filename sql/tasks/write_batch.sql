@@ -39,8 +39,10 @@ WITH clock AS MATERIALIZED (
         tasks.id, tasks.user_id, tasks.title, tasks.description, tasks.completed,
         tasks.created_at, tasks.updated_at
     FROM clock
-    CROSS JOIN operation
-    INNER JOIN tasks ON tasks.user_id = %(user_id)s AND tasks.id = operation.id
+    CROSS JOIN tasks
+    WHERE tasks.user_id = %(user_id)s
+        -- Not a join, for which the planner may read all of the user's tasks.
+        AND tasks.id = ANY(ARRAY(SELECT id FROM operation))
     FOR UPDATE OF tasks
 ), outcome AS MATERIALIZED (
     SELECT

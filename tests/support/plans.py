@@ -102,11 +102,15 @@ EXPECTED = {
         reads_all=True,
     ),
     "purge_revocations": Expected(
-        "taskapi_login", {"revocations_pkey"}, {"token_lifetime": 604800}, reads_all=True
+        "taskapi_login",
+        params={"token_lifetime": 604800},
+        other_indexes={"revocations_pkey"},
+        # Nothing is revoked here.
+        reads_all=True,
     ),
     "revoke_tokens": Expected("taskapi_user"),
     "complete_task": Expected(
-        "taskapi_user", {"tasks_pkey"}, {"completed": None, "versions": None}
+        "taskapi_user", {"tasks_pkey"}, {"completed": None, "versions": None}, buffers=100
     ),
     "create_task": Expected("taskapi_user", params={"members": TASK, "provider_email": None}),
     "create_task_once": Expected(
@@ -163,6 +167,8 @@ EXPECTED = {
             "provider_email": None,
         },
         sorts=True,
+        # 1,000 tasks are looked up.
+        buffers=5000,
     ),
     "create_user": Expected(
         "taskapi_login", params={"email": "new@example.com", "password_hash": "!"}
