@@ -178,7 +178,10 @@ def titles(tasks: dict[str, dict[str, Any]]) -> dict[str, str]:
 
 @contextmanager
 def in_its_middle(url: str, batch: Batch, place: str) -> Iterator[Callable[[], tuple[int, int]]]:
-    """Lend what waits until the batch waits, and returns its backend's process and client's port."""
+    """Lend a function that waits until the batch does.
+
+    It returns the process of its backend, and the port of the worker's connection.
+    """
     with psycopg.connect(url) as holder, psycopg.connect(url, autocommit=True) as dba:
         if place == "creating":
             # Half of the tasks are there when it meets this one. No trigger locks the clock.
@@ -204,6 +207,7 @@ def in_its_middle(url: str, batch: Batch, place: str) -> Iterator[Callable[[], t
             return rows[0]
 
         yield wait
+        holder.rollback()
 
 
 def worker_of(service: Service, port: int) -> Any:
