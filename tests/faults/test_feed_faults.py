@@ -42,6 +42,12 @@ SHARED = {"clients": 6, "users": 2}
 BUSY_USERS = {"DB_POOL_USER_MAX": "8", "DB_POOL_TIMEOUT": "1"}
 
 
+def let_write(load: Load) -> None:
+    """Wait until each client has done several requests."""
+    for _ in range(20):
+        load.wait_for_success()
+
+
 @contextmanager
 def purging(url: str, load: Load) -> Iterator[None]:
     """Purge all the time: rows of the users who write, which have expired as they are made."""
@@ -87,7 +93,7 @@ def test_a_feed_while_postgresql_is_killed_and_rows_are_purged(
             postgres.kill()
             load.wait_for_failure()
             postgres.start()
-            load.wait_for_success()
+            let_write(load)
     scenario = "7a. PostgreSQL killed beside the purge, three clients a user"
     conclude(load, postgres.url, scenario, rounds)
 
@@ -103,9 +109,9 @@ def test_a_feed_while_workers_are_killed_and_reloaded(
     with load.running():
         for _ in range(rounds):
             kill_worker(service, chance)
-            load.wait_for_success()
+            let_write(load)
             reload_workers(service)
-            load.wait_for_success()
+            let_write(load)
     scenario = "7b. gunicorn worker killed, then reloaded, three clients a user"
     conclude(load, own_url, scenario, rounds)
 
@@ -131,11 +137,11 @@ def test_a_feed_across_a_failover(
         with load.running():
             for _ in range(rounds):
                 standby = pair.add_standby()
-                load.wait_for_success()
+                let_write(load)
                 pair.primary.kill()
                 load.wait_for_failure()
                 pair.promote(standby)
-                load.wait_for_success()
+                let_write(load)
         scenario = "7c. Primary killed, standby promoted, three clients a user"
         conclude(load, pair.primary.url, scenario, rounds)
     finally:
