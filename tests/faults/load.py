@@ -206,8 +206,8 @@ def state_of(task: dict[str, Any]) -> State:
 class Load:
     """A number of clients, each with a user of its own or some with one, and what they have seen.
 
-    The feed of each user is followed all the time, unless `followed` is false. At the end a
-    follower's copy must be the list.
+    With `followed`, a reader follows the change feed of each user, which uses the database for this
+    user beside the clients (DB_POOL_USER_MAX). At the end its copy must be the list.
     """
 
     def __init__(
@@ -216,7 +216,7 @@ class Load:
         connect: Callable[[], httpx.Client] | None = None,
         clients: int = 8,
         users: int | None = None,
-        followed: bool = True,
+        followed: bool = False,
     ) -> None:
         self.services = services
         connect = connect or services[0].client

@@ -110,7 +110,7 @@ def test_a_full_pool(own_url: str, make_service: MakeService) -> None:
     )
     service.start()
     # More than the connections of both workers, and fewer than the threads of one.
-    load = Load(service, clients=7, followed=False)
+    load = Load(service, clients=7)
     seconds = choose(2, 20)
     with load.running():
         with psycopg.connect(own_url) as blocker, service.client() as client:

@@ -37,9 +37,13 @@ from tests.support.workers import is_alive, reload_workers, workers_of
 
 pytestmark = pytest.mark.slow
 
-# Three clients and the reader of one user at a time.
-SHARED = {"clients": 6, "users": 2}
+# Three clients and the reader of one user use the database at a time.
 BUSY_USERS = {"DB_POOL_USER_MAX": "8", "DB_POOL_TIMEOUT": "1"}
+
+
+def busy_users(service: Service) -> Load:
+    """Return the load of two users."""
+    return Load(service, clients=6, users=2, followed=True)
 
 
 def let_write(load: Load) -> None:
@@ -60,8 +64,8 @@ def purging(url: str, load: Load) -> Iterator[None]:
                 with psycopg.connect(url, autocommit=True) as dba:
                     dba.execute(
                         "INSERT INTO deleted_tasks (user_id, id, deleted_at)"
-                        " SELECT user_id, gen_random_uuid(), now() - interval '31 days'"
-                        " FROM clocks, generate_series(1, 100)"
+                        " SELECT clocks.user_id, gen_random_uuid(), now() - interval '31 days'"
+                        " FROM clocks JOIN users ON users.id = user_id, generate_series(1, 100)"
                     )
             except psycopg.OperationalError:
                 continue
@@ -86,7 +90,7 @@ def test_a_feed_while_postgresql_is_killed_and_rows_are_purged(
     migrate(postgres.url)
     service = make_service(DATABASE_URL=postgres.url, **BUSY_USERS)
     service.start()
-    load = Load(service, **SHARED)
+    load = busy_users(service)
     rounds = choose(2, 10)
     with load.running(), purging(postgres.url, load):
         for _ in range(rounds):
@@ -103,7 +107,7 @@ def test_a_feed_while_workers_are_killed_and_reloaded(
 ) -> None:
     service = make_service(DATABASE_URL=own_url, **BUSY_USERS)
     service.start()
-    load = Load(service, **SHARED)
+    load = busy_users(service)
     rounds = choose(2, 10)
     chance = random.Random(rounds)
     with load.running():
@@ -131,7 +135,7 @@ def test_a_feed_across_a_failover(
     migrate(pair.primary.url)
     service = make_service(DATABASE_URL=pair.url, **BUSY_USERS)
     service.start()
-    load = Load(service, **SHARED)
+    load = busy_users(service)
     rounds = choose(1, 5)
     try:
         with load.running():
