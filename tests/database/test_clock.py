@@ -164,3 +164,50 @@ def test_who_locks_the_clock_first_never_deadlocks(
         else:
             assert statuses <= {200, 429, 503}
             wait_until("deadlocks to be counted", lambda: count_deadlocks(dba) > 0)
+
+
+@pytest.mark.xfail(reason="a write that finds no task makes a clock, also for a user who is gone")
+def test_a_token_of_a_deleted_user_makes_no_clock(user: Account, database: Connection) -> None:
+    id = user.create()["id"]
+    database.execute("DELETE FROM users WHERE id = %s", [user.id])
+    assert user.request("DELETE", f"/{id}").status_code == 404
+    count = database.execute("SELECT count(*) FROM clocks WHERE user_id = %s", [user.id])
+    assert count.fetchone() == (0,)
+
+
+@pytest.mark.parametrize("locks_first", [True, False])
+def test_a_user_who_is_deleted_while_writing(
+    user: Account, database: Connection, database_url: str, locks_first: bool
+) -> None:
+    """DELETE locks the user, then the clock; a new task the clock, then the user."""
+    user.create()
+    with (
+        psycopg.connect(database_url) as writer,
+        psycopg.connect(database_url) as deleter,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        writer.execute("SELECT advance_clock(%s)", [user.id])
+
+        def delete() -> None:
+            if locks_first:
+                deleter.execute("SELECT advance_clock(%s)", [user.id])
+            deleter.execute("DELETE FROM users WHERE id = %s", [user.id])
+            deleter.commit()
+
+        deleted = threads.submit(delete)
+        blocking = "SELECT %s = ANY(pg_blocking_pids(%s))"
+        pids = [writer.info.backend_pid, deleter.info.backend_pid]
+        wait_until(
+            "the deletion to wait", lambda: database.execute(blocking, pids).fetchone() == (True,)
+        )
+        insert = "INSERT INTO tasks (user_id, title) VALUES (%s, 'new')"
+        failures: list[BaseException | None] = []
+        try:
+            writer.execute(insert, [user.id])
+            writer.commit()
+        except errors.DeadlockDetected as error:
+            writer.rollback()
+            failures.append(error)
+        failures.append(deleted.exception())
+        deadlocks = [one for one in failures if isinstance(one, errors.DeadlockDetected)]
+        assert len(deadlocks) == (0 if locks_first else 1)
