@@ -212,7 +212,7 @@ class Writers:
         self.url = url
         self.readers = readers
         self.goal = goal
-        self.batch = max(20, goal // 500)
+        self.batch = max(20, goal // 100)
         # Half of them exist at a time: they are created, deleted and created again.
         self.ids = [str(uuid.uuid4()) for _ in range(max(400, goal // 20))]
         self.changes = 0
