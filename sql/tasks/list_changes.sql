@@ -5,7 +5,7 @@
 -- One statement has one snapshot: what the clock shows is the time of the last change in it.
 -- @param user_id uuid
 -- @param after_at timestamptz: the page starts after this change; infinity for no changes
--- @param after_id uuid: the task of the same change
+-- @param after_id uuid: the task of the same change; the greatest id after all changes of its time
 -- @param limit integer
 -- @param max_bytes integer: of JSON; the page ends with the task that reaches it
 -- @return up to limit + 1 changes, or one row without an id; epoch, and clock_at: the position of
@@ -20,7 +20,12 @@ WITH feed AS (
             (SELECT max(updated_at) FROM tasks WHERE user_id = %(user_id)s),
             timestamptz 'epoch'
         ) AS clock_at,
-        coalesce(clocks.purged_at > %(after_at)s::timestamptz, false) AS is_purged
+        -- The page may start among deletions that have one time, and that have been purged.
+        coalesce(
+            (clocks.purged_at, uuid 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+            > (%(after_at)s::timestamptz, %(after_id)s::uuid),
+            false
+        ) AS is_purged
     FROM feed_epoch
     LEFT JOIN clocks ON clocks.user_id = %(user_id)s
 ), changed AS (

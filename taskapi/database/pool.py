@@ -46,6 +46,8 @@ UNPRIVILEGED = {"list_applied_migrations": QUERIES["list_applied_migrations"]}
 # How often a write is repeated that a deadlock has ended. The service's own writes lock in one
 # order, but one that a DBA types can meet them the other way.
 DEADLOCKS = 2
+# Seconds until it is repeated, so that the other transaction gets what it has waited for.
+DEADLOCK_PAUSE = 0.02
 
 # Seconds after DB_STATEMENT_TIMEOUT until a server that has not answered is given up.
 SILENCE = 1.0
@@ -295,6 +297,7 @@ class Actor:
             for _ in range(DEADLOCKS):
                 with suppress(Deadlocked):
                     return self._run(name, params)
+                time.sleep(DEADLOCK_PAUSE)
             return self._run(name, params)
         except psycopg.IntegrityError as error:
             violated = (violations or {}).get(error.diag.constraint_name or "")

@@ -265,7 +265,8 @@ def list_changes(*, user_id: str, since: FeedPosition | None, limit: int) -> Cha
         changes.append({"id": row["id"], "deleted": True} if is_deleted else row)
         if is_full:
             return Changes(changes, since, True)
-    return Changes(changes, since, False)
+    # All changes of one time are shown at once, so no other one of this time will come.
+    return Changes(changes, since._replace(id=NEWEST.id), False)
 
 
 def write_batch(

@@ -44,9 +44,10 @@ def observe(
     """Return a function that causes a fault while clients write, and prints what they saw."""
 
     def run(scenario: str, rounds: int, fault: Fault) -> Load:
-        service = make_service(DATABASE_URL=cluster.url("taskapi"))
+        # Each user's feed is followed, too.
+        service = make_service(DATABASE_URL=cluster.url("taskapi"), DB_POOL_USER_MAX="8")
         service.start()
-        load = Load(service, clients=4)
+        load = Load(service, clients=4, followed=True)
         back = []
         with load.running():
             for _ in range(rounds):

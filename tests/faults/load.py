@@ -17,6 +17,7 @@ import psycopg
 
 from tests.faults.ledger import Effect, Entry, Row, State, Verdict, Write, compare
 from tests.support.accounts import Account
+from tests.support.feeds import Follower, Readers
 from tests.support.service import PATIENCE, Service, wait_until
 
 # What a client may get while something is broken: no answer at all (0), a proxy's or our own
@@ -203,26 +204,39 @@ def state_of(task: dict[str, Any]) -> State:
 
 
 class Load:
-    """A number of clients, each with a user of its own, and what they have seen."""
+    """A number of clients, each with a user of its own or some with one, and what they have seen.
+
+    With `followed`, a reader follows the change feed of each user, which uses the database for this
+    user beside the clients (DB_POOL_USER_MAX). At the end its copy must be the list.
+    """
 
     def __init__(
         self,
         *services: Service,
         connect: Callable[[], httpx.Client] | None = None,
         clients: int = 8,
+        users: int | None = None,
+        followed: bool = False,
     ) -> None:
         self.services = services
+        connect = connect or services[0].client
         with services[0].client() as client:
-            accounts = [Account.sign_up(client) for _ in range(clients)]
+            accounts = [Account.sign_up(client) for _ in range(users or clients)]
         self.clients = [
-            Client(account, (connect or services[0].client)(), number)
-            for number, account in enumerate(accounts)
+            Client(accounts[number % len(accounts)], connect(), number) for number in range(clients)
         ]
+        self.readers = Readers(
+            *(
+                Follower(Account(connect(), account.id, account.email, account.token))
+                for account in accounts
+                if followed
+            )
+        )
 
     @contextmanager
     def running(self) -> Iterator[None]:
         """Let the clients work meanwhile."""
-        with ThreadPoolExecutor(len(self.clients)) as threads:
+        with ThreadPoolExecutor(len(self.clients)) as threads, self.readers.running():
             for client in self.clients:
                 client.stopping.clear()
             futures = [threads.submit(client.run) for client in self.clients]
@@ -288,6 +302,9 @@ class Load:
         with ExitStack() as stack:
             for client in self.clients:
                 stack.callback(client.http.close)
+            for follower in self.readers.followers:
+                stack.callback(follower.user.client.close)
+            self.readers.assert_complete()
         for service in self.services:
             service.stop()
         with psycopg.connect(database_url, autocommit=True) as dba:

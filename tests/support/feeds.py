@@ -2,9 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from threading import Condition, Event
 from typing import Any
 
+import httpx
+
 from tests.support.accounts import Account
+from tests.support.service import PATIENCE, wait_until
+
+# What a client that comes too often, or during an outage, is told: it asks again.
+EXCUSED = {429, 502, 503, 504}
+# Seconds between two pages: without a pause, readers would leave too little to the writers.
+PACE = 0.02
+
+
+class Unserved(Exception):
+    """The service is too busy, or without a database."""
 
 
 def read_changes(user: Account, since: str | None = None, limit: int | None = None) -> Any:
@@ -13,6 +29,8 @@ def read_changes(user: Account, since: str | None = None, limit: int | None = No
     response = user.request(
         "GET", "/changes", params={name: value for name, value in params.items() if value}
     )
+    if response.status_code in EXCUSED:
+        raise Unserved(response.text)
     assert response.status_code == 200, response.text
     return response.json()
 
@@ -61,3 +79,56 @@ class Follower:
         """Apply all changes that there are by now."""
         while self.follow():
             pass
+
+
+class Readers:
+    """Followers that read all the time, each in a thread."""
+
+    def __init__(self, *followers: Follower) -> None:
+        self.followers = followers
+        self._pages = 0
+        self._turned = Condition()
+        self._stopping = Event()
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Let them read meanwhile."""
+        self._stopping.clear()
+        with ThreadPoolExecutor(max(1, len(self.followers))) as threads:
+            futures = [threads.submit(self._read, follower) for follower in self.followers]
+            try:
+                yield
+            finally:
+                self._stopping.set()
+            for future in futures:
+                future.result()
+
+    def wait_for_page(self) -> None:
+        """Wait until a page has been read that was asked for after this call."""
+        with self._turned:
+            # Those that are under way now don't count.
+            wanted = self._pages + len(self.followers) + 1
+            assert self._turned.wait_for(lambda: self._pages >= wanted, PATIENCE), "no page came"
+
+    def assert_complete(self) -> None:
+        """Compare each copy with the list, once nothing writes any more.
+
+        A write without an answer may be done late. A change that was missed never comes.
+        """
+
+        def are_equal() -> bool:
+            for follower in self.followers:
+                follower.catch_up()
+            return all(follower.tasks == read_list(follower.user) for follower in self.followers)
+
+        wait_until("copies to be equal to the list", are_equal, PATIENCE / 2)
+
+    def _read(self, follower: Follower) -> None:
+        while not self._stopping.wait(PACE):
+            try:
+                follower.follow()
+            except (httpx.TransportError, Unserved):
+                continue
+            with self._turned:
+                self._pages += 1
+                self._turned.notify_all()

@@ -201,6 +201,31 @@ def test_a_token_older_than_what_is_kept_starts_over(
     assert read_changes(other_user, idle)["changes"] == []
 
 
+def test_a_page_that_ended_among_deletions_which_are_purged(
+    user: Account, database: Connection, database_url: str
+) -> None:
+    """All have one time. Who has seen some of them misses the others, who has seen all doesn't."""
+    for title in "abc":
+        user.create(title)
+    database.execute("DELETE FROM tasks WHERE user_id = %s", [user.id])
+    database.execute(
+        "UPDATE deleted_tasks SET deleted_at = now() - interval '31 days' WHERE user_id = %s",
+        [user.id],
+    )
+    set_clock = "UPDATE clocks SET at = now() - %s::interval WHERE user_id = %s"
+    database.execute(set_clock, ["32 days", user.id])
+    token = read_changes(user)["next"]
+    database.execute(set_clock, ["0 days", user.id])
+    some = read_changes(user, token, limit=2)
+    assert (len(some["changes"]), some["more"]) == (2, True)
+    rest = read_changes(user, some["next"])
+    assert (len(rest["changes"]), rest["more"]) == (1, False)
+    done = run_command("-m", "taskapi", "purge", DATABASE_URL=database_url, JWT_SECRET="x" * 32)
+    assert done.returncode == 0, done.stderr
+    assert user.request("GET", "/changes", params={"since": some["next"]}).status_code == 410
+    assert read_changes(user, rest["next"])["changes"] == []
+
+
 def test_a_reset_makes_every_older_token_invalid(make_service: Any, own_url: str) -> None:
     service = make_service(DATABASE_URL=own_url)
     service.start()
