@@ -27,7 +27,7 @@ RETRY :=
 AGAIN = $(if $(RETRY),|| { test $$? = 1 && $(MAKE) --no-print-directory test-failed TESTS='$(1)'; })
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check test-all test-external test-failed test-browser test-clients fuzz faults hostile \
+.PHONY: help run test check test-all test-long test-peers test-external test-failed test-browser test-clients fuzz faults hostile \
 	test-ha bench bench-long bench-hot-path bench-isolation bench-pages bench-logging \
 	lint lint-types lint-migrations explain database-docs lock audit migrate clean
 
@@ -39,25 +39,31 @@ run: $(INSTALLED) ## start the service with a PostgreSQL of its own, or with DAT
 	@exec $(PY) tools/run.py
 
 test: $(INSTALLED) ## run the tests that a change needs: all but the slow ones
-	@$(PYTEST) $(PARALLEL) -m 'not slow' $(ARGS)
+	@$(PYTEST) $(PARALLEL) -m 'not slow and not long' $(ARGS)
 
 check: ## run the tests that a change needs, and the linters
 	@$(MAKE) --no-print-directory test
 	@$(MAKE) --no-print-directory lint
 
 test-all: $(INSTALLED) ## run all tests with coverage, and the linters
-	@$(PYTEST) $(PARALLEL) --cov --cov-report=term-missing:skip-covered $(ARGS) \
+	@$(PYTEST) $(PARALLEL) -m 'not long' --cov --cov-report=term-missing:skip-covered $(ARGS) \
 		$(call AGAIN,tests)
 	@$(MAKE) --no-print-directory lint
 
-test-external: $(INSTALLED) $(PEERS_INSTALLED) ## run the tests that need other programs: those that .ci/run names
-	@$(PYTEST) tests/external tests/faults/external -m 'not ha' $(ARGS) \
+test-long: $(INSTALLED) ## repeat races and random histories very often: half an hour
+	@$(PYTEST) -m long $(ARGS)
+
+test-external: $(INSTALLED) ## run the tests that need other programs: those that .ci/run names
+	@$(PYTEST) tests/external tests/faults/external -m 'not ha and not peers' $(ARGS) \
 		$(call AGAIN,tests/external tests/faults/external)
 
 # The long form, FAULTS=long, renews the table in docs/scaling.md.
 test-ha: $(INSTALLED) ## kill the primary, a standby and etcd of three nodes with Patroni
 	@$(PYTEST) tests/external/test_patroni.py $(ARGS) \
 		$(call AGAIN,tests/external/test_patroni.py)
+
+test-peers: $(INSTALLED) $(PEERS_INSTALLED) ## start each stack that the bench compares with, and check its answers
+	@$(PYTEST) tests/external/test_bench_programs.py $(ARGS)
 
 test-failed: $(INSTALLED) ## run only the tests that failed last, one at a time
 	@$(PYTEST) -v --last-failed --last-failed-no-failures none -p no:randomly $(or $(TESTS),tests)

@@ -175,7 +175,7 @@ COMMENT ON POLICY users_of_token ON users IS
 COMMENT ON POLICY users_to_close ON users IS
     'The account of the email in the setting app.email may be given another email as it is closed.';
 COMMENT ON POLICY users_of_closed_email ON users IS
-    'sql/accounts/close_account.sql sees the account also with the email that it gives it.';
+    'The statement that closes an account sees it also with its new email.';
 COMMENT ON POLICY only_closed_users ON users IS
     'Restrictive: only closed accounts can be deleted.';
 COMMENT ON POLICY tasks_of_closed_accounts ON tasks IS

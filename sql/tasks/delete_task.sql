@@ -25,8 +25,6 @@ WITH clock AS MATERIALIZED (
     RETURNING tasks.id
 )
 SELECT
-    target.id, target.user_id, target.title, target.description, target.completed,
-    target.created_at, target.updated_at,
-    deleted.id IS NOT NULL AS is_written
-FROM target
-LEFT JOIN deleted ON deleted.id = target.id;
+    id, user_id, title, description, completed, created_at, updated_at,
+    EXISTS (SELECT id FROM deleted) AS is_written
+FROM target;

@@ -8,9 +8,9 @@
 -- @param after_id uuid: the task of the same change; the greatest id after all changes of its time
 -- @param limit integer
 -- @param max_bytes integer: of JSON; the page ends with the task that reaches it
--- @return up to limit + 1 changes, or one row without an id; epoch, and clock_at: the position of
--- now; is_purged: deletions after the position have been purged; is_deleted; is_full: the page has
--- max_bytes
+-- @return up to limit + 1 changes: the task, or nulls if is_deleted; task_id and changed_at: the
+-- position, or nulls without changes; is_full: the page has max_bytes; epoch, and clock_at: the
+-- position of now; is_purged: deletions after the position have been purged
 WITH feed AS (
     SELECT
         feed_epoch.epoch,
@@ -47,36 +47,35 @@ WITH feed AS (
         )
     ORDER BY deleted_at, id
     LIMIT %(limit)s::integer + 1
-), sized AS (
+), change AS (
     SELECT
-        id, user_id, title, description, completed, created_at, updated_at,
+        id AS task_id,
+        updated_at AS changed_at,
         false AS is_deleted,
         -- A control character has six bytes in JSON, all but the texts 300.
         300 + octet_length(to_json(title)::text)
         + coalesce(octet_length(to_json(description)::text), 0) AS bytes
     FROM changed
     UNION ALL
-    SELECT id, NULL, NULL, NULL, NULL, NULL, deleted_at, true AS is_deleted, 70 AS bytes
+    SELECT id AS task_id, deleted_at AS changed_at, true AS is_deleted, 70 AS bytes
     FROM deleted
 ), counted AS (
     SELECT
-        id, user_id, title, description, completed, created_at, updated_at,
-        is_deleted, bytes,
-        sum(bytes) OVER (ORDER BY updated_at, id ROWS UNBOUNDED PRECEDING) AS page_bytes
-    FROM sized
+        task_id, changed_at, is_deleted, bytes,
+        sum(bytes) OVER (ORDER BY changed_at, task_id ROWS UNBOUNDED PRECEDING) AS page_bytes
+    FROM change
 ), page AS (
-    SELECT
-        id, user_id, title, description, completed, created_at, updated_at,
-        is_deleted, page_bytes >= %(max_bytes)s AS is_full
+    SELECT task_id, changed_at, is_deleted, page_bytes >= %(max_bytes)s AS is_full
     FROM counted
     WHERE page_bytes - bytes < %(max_bytes)s
-    ORDER BY updated_at, id
+    ORDER BY changed_at, task_id
     LIMIT %(limit)s::integer + 1
 )
 SELECT
-    page.id, page.user_id, page.title, page.description, page.completed,
-    page.created_at, page.updated_at,
-    page.is_deleted, page.is_full, feed.epoch, feed.clock_at, feed.is_purged
+    id, user_id, title, description, completed, created_at, updated_at,
+    page.task_id, page.changed_at, page.is_deleted, page.is_full,
+    feed.epoch, feed.clock_at, feed.is_purged
 FROM feed
 LEFT JOIN page ON true
-ORDER BY page.updated_at, page.id;
+LEFT JOIN changed ON changed.id = page.task_id AND NOT page.is_deleted
+ORDER BY page.changed_at, page.task_id;

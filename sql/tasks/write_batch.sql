@@ -26,7 +26,7 @@ WITH clock AS MATERIALIZED (
     SELECT
         given.number,
         given.operation ->> 'op' AS op,
-        coalesce((given.operation ->> 'id')::uuid, gen_random_uuid()) AS id,
+        coalesce((given.operation ->> 'id')::uuid, gen_random_uuid()) AS task_id,
         given.operation -> 'members' AS members,
         CASE WHEN given.operation ? 'versions' THEN ARRAY(
             SELECT version::timestamptz
@@ -35,18 +35,21 @@ WITH clock AS MATERIALIZED (
     FROM
         jsonb_array_elements(%(operations)s::jsonb) WITH ORDINALITY AS given (operation, number)
 ), target AS MATERIALIZED (
-    SELECT
-        tasks.id, tasks.user_id, tasks.title, tasks.description, tasks.completed,
-        tasks.created_at, tasks.updated_at
+    SELECT id, user_id, title, description, completed, created_at, updated_at
     FROM clock
-    CROSS JOIN tasks
-    WHERE tasks.user_id = %(user_id)s
-        -- Not a join, for which the planner may read all of the user's tasks.
-        AND tasks.id = ANY(ARRAY(SELECT id FROM operation))
-    FOR UPDATE OF tasks
+    CROSS JOIN operation
+    -- Each task by the primary key: for another join the planner may read all of the user's tasks.
+    CROSS JOIN LATERAL (
+        SELECT id, user_id, title, description, completed, created_at, updated_at
+        FROM tasks
+        WHERE tasks.user_id = %(user_id)s
+            AND tasks.id = operation.task_id
+            AND clock.at IS NOT NULL
+        FOR UPDATE
+    ) AS found
 ), outcome AS MATERIALIZED (
     SELECT
-        operation.number, operation.id, operation.members,
+        operation.number, operation.task_id, operation.members,
         CASE
             WHEN operation.op = 'create' THEN CASE WHEN target.id IS NULL THEN 201 ELSE 412 END
             WHEN target.id IS NULL THEN 404
@@ -57,7 +60,7 @@ WITH clock AS MATERIALIZED (
         octet_length(to_json(target.title)::text)
         + coalesce(octet_length(to_json(target.description)::text), 0) AS bytes
     FROM operation
-    LEFT JOIN target ON target.id = operation.id
+    LEFT JOIN target ON target.id = operation.task_id
 ), verdict AS MATERIALIZED (
     SELECT
         coalesce(sum(bytes) FILTER (WHERE status IN (200, 412)), 0) > %(max_bytes)s AS is_too_large,
@@ -70,11 +73,11 @@ WITH clock AS MATERIALIZED (
     CROSS JOIN outcome
     WHERE verdict.may_write AND outcome.status = 204
         AND tasks.user_id = %(user_id)s
-        AND tasks.id = outcome.id
+        AND tasks.id = outcome.task_id
     RETURNING tasks.id
 ), created AS (
     INSERT INTO tasks (user_id, id, title, description, completed)
-    SELECT %(user_id)s::uuid, outcome.id, given.title, given.description, given.completed
+    SELECT %(user_id)s::uuid, outcome.task_id, given.title, given.description, given.completed
     FROM verdict
     -- What is deleted makes room for what is created, within the limit of a user's tasks.
     CROSS JOIN (SELECT count(id) AS tasks FROM deleted) AS room
@@ -92,7 +95,7 @@ WITH clock AS MATERIALIZED (
     CROSS JOIN outcome
     WHERE verdict.may_write AND outcome.status = 200
         AND tasks.user_id = %(user_id)s
-        AND tasks.id = outcome.id
+        AND tasks.id = outcome.task_id
     RETURNING
         tasks.id, tasks.user_id, tasks.title, tasks.description, tasks.completed,
         tasks.created_at, tasks.updated_at
@@ -107,10 +110,9 @@ WITH clock AS MATERIALIZED (
     FROM target
 )
 SELECT
-    shown.id, shown.user_id, shown.title, shown.description, shown.completed,
-    shown.created_at, shown.updated_at,
+    id, user_id, title, description, completed, created_at, updated_at,
     outcome.status, verdict.may_write AS is_written, verdict.is_too_large
 FROM outcome
 CROSS JOIN verdict
-LEFT JOIN shown ON shown.id = outcome.id AND shown.status = outcome.status
+LEFT JOIN shown ON shown.id = outcome.task_id AND shown.status = outcome.status
 ORDER BY outcome.number;

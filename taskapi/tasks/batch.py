@@ -26,7 +26,7 @@ OPERATIONS: dict[str, Schema] = {
 
 
 def read_batch(body: Mapping[str, Any] | None) -> tuple[list[Mapping[str, Any]], bool]:
-    """Return a batch's operations as `queries.write_batch` takes them, and whether it is atomic.
+    """Return a batch's operations as the query takes them, and whether it is atomic.
 
     Raises InvalidInput with the faults of all operations. A `loc` has the operation's index.
     """

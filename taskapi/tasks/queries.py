@@ -47,6 +47,12 @@ OLDEST = Position("-infinity", "00000000-0000-0000-0000-000000000000")
 MAX_PAGE_BYTES = 2 * 1024 * 1024
 MAX_CANDIDATES = 10_000
 
+# What list_changes returns besides a task.
+ABOUT_A_CHANGE = (
+    *("task_id", "changed_at", "is_deleted", "is_full"),
+    *("epoch", "clock_at", "is_purged"),
+)
+
 # How often a statement is run that has written nothing, because a task has appeared meanwhile.
 TRIES = 5
 
@@ -254,16 +260,15 @@ def list_changes(*, user_id: str, since: FeedPosition | None, limit: int) -> Cha
         return None
     changes: list[Task] = []
     for row in rows:
-        is_deleted, is_full = row.pop("is_deleted"), row.pop("is_full")
-        for name in ("epoch", "clock_at", "is_purged"):
-            del row[name]
-        if row["id"] is None:
+        about = {name: row.pop(name) for name in ABOUT_A_CHANGE}
+        id = about["task_id"]
+        if id is None:
             break
         if len(changes) == limit:
             return Changes(changes, since, True)
-        since = FeedPosition(epoch, row["updated_at"], row["id"])
-        changes.append({"id": row["id"], "deleted": True} if is_deleted else row)
-        if is_full:
+        since = FeedPosition(epoch, about["changed_at"], id)
+        changes.append({"id": id, "deleted": True} if about["is_deleted"] else row)
+        if about["is_full"]:
             return Changes(changes, since, True)
     # All changes of one time are shown at once, so no other one of this time will come.
     return Changes(changes, since._replace(id=NEWEST.id), False)

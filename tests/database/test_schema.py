@@ -72,7 +72,7 @@ def test_keys_and_constraints_have_names_of_our_choosing(database: psycopg.Conne
         "tasks_title_check",
         "tasks_description_check",
     }
-    assert tasks["tasks_pkey"] == "PRIMARY KEY (id)"
+    assert tasks["tasks_pkey"] == "PRIMARY KEY (user_id, id)"
     foreign_key = "FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE"
     assert tasks["tasks_user_id_fkey"] == foreign_key
 
@@ -84,8 +84,9 @@ def test_the_indexes_are_what_the_queries_need(database: psycopg.Connection) -> 
     assert {name: definition.partition(" USING ")[2] for name, definition in rows} == {
         "users_pkey": "btree (id)",
         "users_email_key": "btree (lower(email))",
-        "tasks_pkey": "btree (id)",
+        "tasks_pkey": "btree (user_id, id)",
         "tasks_user_id_created_at_id_idx": "btree (user_id, created_at DESC, id DESC)",
+        "tasks_user_id_updated_at_id_idx": "btree (user_id, updated_at, id)",
     }
 
 

@@ -18,6 +18,8 @@ from systems import KINDS, TASKAPI, BenchError
 
 from tests.support.service import run_command
 
+pytestmark = pytest.mark.peers
+
 STACKS = [name for name, kind in KINDS.items() if not kind.is_empty]
 ONE = f"/api/{user_id(READER)}/tasks/{task_id(1)}"
 

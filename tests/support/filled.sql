@@ -52,6 +52,17 @@ WHERE random() < CASE
 END
 ORDER BY made_at;
 
+-- A few users have logged out everywhere or closed their accounts.
+INSERT INTO revocations (user_id, tokens_not_before)
+SELECT id, now() - random() * interval '90 days'
+FROM users
+WHERE id < '01000000-0000-0000-0000-000000000000';
+
+INSERT INTO closed_accounts (user_id, closed_at)
+SELECT id, now() - random() * interval '1 hour'
+FROM users
+WHERE id > 'ff000000-0000-0000-0000-000000000000';
+
 RESET session_replication_role;
 
 -- Addresses that are being guessed at, of which a few count no more: each login sweeps some away.

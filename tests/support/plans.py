@@ -84,8 +84,11 @@ EXPECTED = {
         "taskapi_login",
         {"users_email_key"},
         {"old_hash": "!", "new_hash": "?"},
+        other_indexes={"users_pkey"},
     ),
-    "close_account": Expected("taskapi_login", {"users_email_key"}, {"old_hash": "!"}),
+    "close_account": Expected(
+        "taskapi_login", {"users_email_key"}, {"old_hash": "!"}, other_indexes={"users_pkey"}
+    ),
     "find_account": Expected("taskapi_login", {"users_email_key"}),
     "get_account": Expected(
         "taskapi_user",
@@ -98,19 +101,20 @@ EXPECTED = {
         "taskapi_login",
         {"tasks_pkey", "users_pkey"},
         other_indexes={"closed_accounts_pkey", "tasks_user_id_updated_at_id_idx"},
-        # No account is closed here.
+        # Few accounts are closed.
         reads_all=True,
     ),
     "purge_revocations": Expected(
         "taskapi_login",
         params={"token_lifetime": 604800},
         other_indexes={"revocations_pkey"},
-        # Nothing is revoked here.
+        # Few users have a row.
         reads_all=True,
+        buffers=500,
     ),
     "revoke_tokens": Expected("taskapi_user"),
     "complete_task": Expected(
-        "taskapi_user", {"tasks_pkey"}, {"completed": None, "versions": None}, buffers=100
+        "taskapi_user", {"tasks_pkey"}, {"completed": None, "versions": None}, buffers=250
     ),
     "create_task": Expected("taskapi_user", params={"members": TASK, "provider_email": None}),
     "create_task_once": Expected(
@@ -173,7 +177,7 @@ EXPECTED = {
     "create_user": Expected(
         "taskapi_login", params={"email": "new@example.com", "password_hash": "!"}
     ),
-    "delete_task": Expected("taskapi_user", {"tasks_pkey"}, {"versions": None}),
+    "delete_task": Expected("taskapi_user", {"tasks_pkey"}, {"versions": None}, buffers=250),
     "get_task": Expected("taskapi_user", {"tasks_pkey"}),
     "list_applied_migrations": Expected("none", reads_all=True, sorts=True),
     "list_tasks": a_list({**PAGE, **NEWEST}),
@@ -204,7 +208,10 @@ EXPECTED = {
         "taskapi_login", {"users_email_key"}, {"old_hash": "!", "new_hash": "?"}
     ),
     "update_task": Expected(
-        "taskapi_user", {"tasks_pkey"}, {"changes": TASK, "keep_title": False, "versions": None}
+        "taskapi_user",
+        {"tasks_pkey"},
+        {"changes": TASK, "keep_title": False, "versions": None},
+        buffers=250,
     ),
 }
 

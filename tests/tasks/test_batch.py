@@ -254,6 +254,6 @@ def test_overlapping_batches_neither_fail_nor_deadlock(
     check_overlapping(make_service, own_url, 300)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_ten_thousand_overlapping_batches(make_service: MakeService, own_url: str) -> None:
     check_overlapping(make_service, own_url, 10_000)

@@ -344,7 +344,7 @@ def test_three_readers_miss_nothing_of_eight_writers(
         assert outcomes.get(outcome), outcomes
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_three_readers_miss_nothing_of_100_000_changes(
     make_service: MakeService, own_url: str
 ) -> None:

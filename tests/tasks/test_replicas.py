@@ -190,7 +190,7 @@ def test_two_replicas_converge_and_lose_no_edit(make_service: MakeService, own_u
     run_replicas(make_service, own_url, examples=40, steps=20)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_replicas_converge_after_long_histories(
     make_service: MakeService, own_url: str
 ) -> None:
