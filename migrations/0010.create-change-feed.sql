@@ -200,7 +200,7 @@ CREATE OR REPLACE TRIGGER tasks_note_deletion
 -- A task whose key changes is gone for who knows the old one.
 CREATE OR REPLACE TRIGGER tasks_note_new_key
     AFTER UPDATE OF user_id, id ON tasks
-    FOR EACH ROW WHEN ((OLD.user_id, OLD.id) IS DISTINCT FROM (NEW.user_id, NEW.id))
+    FOR EACH ROW WHEN ((old.user_id, old.id) IS DISTINCT FROM (new.user_id, new.id))
     EXECUTE FUNCTION tasks_note_deletion();
 
 CREATE OR REPLACE TRIGGER tasks_set_times

@@ -68,10 +68,16 @@ CREATE POLICY revocations_of_user ON revocations TO taskapi_user
 -- The user of the login's email, as row-level security shows users, and users who are deleted.
 DROP POLICY IF EXISTS revocations_of_email ON revocations;
 CREATE POLICY revocations_of_email ON revocations FOR INSERT TO taskapi_login
-    WITH CHECK (EXISTS (SELECT FROM users WHERE users.id = revocations.user_id));
+    WITH CHECK (EXISTS (
+        SELECT FROM users
+        WHERE users.id = revocations.user_id
+    ));
 DROP POLICY IF EXISTS later_revocations ON revocations;
 CREATE POLICY later_revocations ON revocations FOR UPDATE TO taskapi_login
-    USING (EXISTS (SELECT FROM users WHERE users.id = revocations.user_id));
+    USING (EXISTS (
+        SELECT FROM users
+        WHERE users.id = revocations.user_id
+    ));
 DROP POLICY IF EXISTS shown_revocations ON revocations;
 CREATE POLICY shown_revocations ON revocations FOR SELECT TO taskapi_login USING (true);
 DROP POLICY IF EXISTS old_revocations ON revocations;
@@ -99,15 +105,24 @@ CREATE POLICY users_of_closed_email ON users FOR SELECT TO taskapi_login
     USING (lower(email) = lower(current_setting('app.closed_email', true)));
 DROP POLICY IF EXISTS only_closed_users ON users;
 CREATE POLICY only_closed_users ON users AS RESTRICTIVE FOR DELETE TO taskapi_login
-    USING (EXISTS (SELECT FROM closed_accounts WHERE closed_accounts.user_id = users.id));
+    USING (EXISTS (
+        SELECT FROM closed_accounts
+        WHERE closed_accounts.user_id = users.id
+    ));
 DROP POLICY IF EXISTS shown_closed_accounts ON closed_accounts;
 CREATE POLICY shown_closed_accounts ON closed_accounts FOR SELECT TO taskapi_login USING (true);
 DROP POLICY IF EXISTS closed_accounts_of_email ON closed_accounts;
 CREATE POLICY closed_accounts_of_email ON closed_accounts FOR INSERT TO taskapi_login
-    WITH CHECK (EXISTS (SELECT FROM users WHERE users.id = closed_accounts.user_id));
+    WITH CHECK (EXISTS (
+        SELECT FROM users
+        WHERE users.id = closed_accounts.user_id
+    ));
 DROP POLICY IF EXISTS tasks_of_closed_accounts ON tasks;
 CREATE POLICY tasks_of_closed_accounts ON tasks TO taskapi_login
-    USING (EXISTS (SELECT FROM closed_accounts WHERE closed_accounts.user_id = tasks.user_id));
+    USING (EXISTS (
+        SELECT FROM closed_accounts
+        WHERE closed_accounts.user_id = tasks.user_id
+    ));
 
 CREATE OR REPLACE TRIGGER users_revoke_tokens
     AFTER DELETE ON users

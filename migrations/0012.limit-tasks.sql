@@ -71,5 +71,5 @@ CREATE OR REPLACE TRIGGER tasks_count_deleted
 
 CREATE OR REPLACE TRIGGER tasks_count_again
     AFTER UPDATE OF user_id ON tasks
-    FOR EACH ROW WHEN (OLD.user_id IS DISTINCT FROM NEW.user_id)
+    FOR EACH ROW WHEN (old.user_id IS DISTINCT FROM new.user_id)
     EXECUTE FUNCTION tasks_count_again();

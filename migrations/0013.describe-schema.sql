@@ -44,8 +44,9 @@ COMMENT ON COLUMN tasks.updated_at IS
 
 COMMENT ON TABLE clocks IS
     'A clock for each user who has written a task. A writer locks and advances it until its '
-    'transaction ends, so that the changes of a user are committed in the order of their times. Run '
-    'SELECT advance_clock(user_id) first in a transaction that changes several tasks of a user.';
+    'transaction ends, so that the changes of a user are committed in the order of their times.'
+    ' Run SELECT advance_clock(user_id) first in a transaction that changes several tasks of a '
+    'user.';
 COMMENT ON COLUMN clocks.user_id IS 'The user. A trigger of users deletes the row.';
 COMMENT ON COLUMN clocks.at IS 'The time of the last change: later than all before.';
 COMMENT ON COLUMN clocks.advanced_by IS
@@ -54,8 +55,8 @@ COMMENT ON COLUMN clocks.purged_at IS
     'Up to this time, the purge has deleted rows of deleted_tasks: older tokens of the change feed '
     'get 410.';
 COMMENT ON COLUMN clocks.tasks IS
-    'How many tasks the user has, for the limit MAX_TASKS. Null: the next new task counts them. Set '
-    'it to null after TRUNCATE, or writes with session_replication_role = replica.';
+    'How many tasks the user has, for the limit MAX_TASKS. Null: the next new task counts them.'
+    ' Set it to null after TRUNCATE, or writes with session_replication_role = replica.';
 
 COMMENT ON TABLE deleted_tasks IS
     'What the change feed shows of tasks that are gone. Rows are purged after 30 days. Row-level '
@@ -80,8 +81,8 @@ COMMENT ON COLUMN closed_accounts.user_id IS
 COMMENT ON COLUMN closed_accounts.closed_at IS 'When it was closed, by the database''s clock.';
 
 COMMENT ON TABLE revocations IS
-    'Users whose older tokens are invalid, because they logged out everywhere, changed the password '
-    'or closed the account. The purge deletes rows when those tokens have expired.';
+    'Users whose older tokens are invalid, because they logged out everywhere, changed the '
+    'password or closed the account. The purge deletes rows when those tokens have expired.';
 COMMENT ON COLUMN revocations.user_id IS
     'The user. Not a foreign key: the row outlives a deleted user.';
 COMMENT ON COLUMN revocations.tokens_not_before IS
@@ -126,11 +127,11 @@ COMMENT ON FUNCTION tasks_set_updated_at() IS
     'Trigger of tasks: makes updated_at of a changed task the time of its user''s clock.';
 
 COMMENT ON FUNCTION tasks_set_times() IS
-    'Trigger of tasks: makes updated_at of a new task the time of its user''s clock, and created_at '
-    'too unless it is given.';
+    'Trigger of tasks: makes updated_at of a new task the time of its user''s clock, and '
+    'created_at too unless it is given.';
 COMMENT ON FUNCTION advance_clock(uuid, timestamptz) IS
-    'Locks a user''s clock until the transaction ends, advances it once, and returns its time, which '
-    'is later than the second argument.';
+    'Locks a user''s clock until the transaction ends, advances it once, and returns its time, '
+    'which is later than the second argument.';
 COMMENT ON FUNCTION tasks_note_deletion() IS
     'Trigger of tasks: keeps the id of a task that is gone in deleted_tasks.';
 COMMENT ON FUNCTION idempotency_keys_set_created_at() IS

@@ -1,5 +1,5 @@
--- Close an account: its tokens are invalid from now on, and its email is free. The purge deletes its
--- tasks and the rest. The email that it gets is one that nobody can have (RFC 2606).
+-- Close an account: its tokens are invalid from now on, and its email is free. The purge deletes
+-- its tasks and the rest. The email that it gets is one that nobody can have (RFC 2606).
 -- @param email text
 -- @param old_hash text: the password's hash that it must still have; null: any, or none
 -- @return its id; no row: another hash, or no account
@@ -7,7 +7,7 @@ WITH renamed AS (
     UPDATE users
     SET
         -- Row-level security must show the row also with its new email.
-        email = set_config('app.closed_email', id || '@closed.invalid', true),
+        email = set_config('app.closed_email', id || '@closed.invalid', TRUE),
         password_hash = NULL
     WHERE lower(email) = lower(%(email)s)
         AND password_hash IS NOT DISTINCT FROM coalesce(%(old_hash)s, password_hash)

@@ -6,8 +6,16 @@ SELECT
     users.email,
     users.created_at,
     coalesce(
-        (SELECT clocks.tasks FROM clocks WHERE clocks.user_id = %(user_id)s),
-        (SELECT count(tasks.id) FROM tasks WHERE tasks.user_id = %(user_id)s)
+        (
+            SELECT clocks.tasks
+            FROM clocks
+            WHERE clocks.user_id = %(user_id)s
+        ),
+        (
+            SELECT count(tasks.id)
+            FROM tasks
+            WHERE tasks.user_id = %(user_id)s
+        )
     ) AS tasks
 FROM users
 WHERE users.id = %(user_id)s;

@@ -1,12 +1,13 @@
--- Delete up to 1,000 tasks of a closed account, and the account if it had fewer left. Few at a time,
--- so that none waits long, and so that it goes on where it was stopped.
+-- Delete up to 1,000 tasks of a closed account, and the account if it had fewer left. Few at a
+-- time, so that none waits long, and so that it goes on where it was stopped.
 -- @param id uuid
 -- @param email text: the one that it was given when it was closed
 -- @return deleted_rows: how many tasks; is_deleted: whether the account is gone
 WITH found AS MATERIALIZED (
     SELECT id
     FROM tasks
-    WHERE tasks.user_id = %(id)s
+    WHERE user_id = %(id)s
+    ORDER BY id
     LIMIT 1000
 ), deleted AS (
     DELETE FROM tasks

@@ -1,5 +1,5 @@
--- Delete up to 1,000 rows of deleted_tasks that are older than 30 days, and note for each user up to
--- where. Few at a time, so that none waits long. The clock is locked first, as by all writers.
+-- Delete up to 1,000 rows of deleted_tasks that are older than 30 days, and note for each user up
+-- to where. Few at a time, so that none waits long. The clock is locked first, as by all writers.
 -- @return deleted_rows: how many
 WITH expired AS MATERIALIZED (
     SELECT user_id, id, deleted_at

@@ -8,6 +8,7 @@ WITH deleted AS (
         SELECT user_id
         FROM revocations
         WHERE tokens_not_before < now() - make_interval(secs => %(token_lifetime)s)
+        ORDER BY user_id
         LIMIT 1000
     )
     RETURNING user_id

@@ -17,7 +17,11 @@ WITH feed AS (
         -- Without a clock nothing has been written since there are clocks
         coalesce(
             clocks.at,
-            (SELECT max(updated_at) FROM tasks WHERE user_id = %(user_id)s),
+            (
+                SELECT max(updated_at)
+                FROM tasks
+                WHERE user_id = %(user_id)s
+            ),
             timestamptz 'epoch'
         ) AS clock_at,
         -- The page may start among deletions that have one time, and that have been purged.

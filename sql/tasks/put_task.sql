@@ -19,10 +19,10 @@ WITH new_user AS (
     ON CONFLICT (user_id, id) DO NOTHING
     RETURNING id, user_id, title, description, completed, created_at, updated_at
 )
-SELECT id, user_id, title, description, completed, created_at, updated_at, true AS is_written
+SELECT id, user_id, title, description, completed, created_at, updated_at, TRUE AS is_written
 FROM created
 UNION ALL
-SELECT id, user_id, title, description, completed, created_at, updated_at, false AS is_written
+SELECT id, user_id, title, description, completed, created_at, updated_at, FALSE AS is_written
 FROM tasks
 WHERE user_id = %(user_id)s
     AND id = %(id)s

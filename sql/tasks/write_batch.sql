@@ -3,8 +3,8 @@
 --
 -- What each operation does is decided by its target before anything is written. A task that is
 -- created, and that this statement's snapshot is too old to show, violates tasks_pkey: nothing is
--- written, and the statement can be run again. An identity provider's user is created with the first
--- task. A user who does not exist, or whose email belongs to another account, violates
+-- written, and the statement can be run again. An identity provider's user is created with the
+-- first task. A user who does not exist, or whose email belongs to another account, violates
 -- tasks_user_id_fkey.
 -- @param user_id uuid
 -- @param provider_email text: the email of an identity provider's user, else null
@@ -13,8 +13,8 @@
 -- changed, absent for any
 -- @param atomic boolean: write nothing unless each operation can be done
 -- @param max_bytes integer: write nothing if the tasks' texts have more bytes of JSON than this
--- @return a row for each operation, in order: status: as HTTP has it; the task, as it was written or
--- as it is if the status is 412; is_written; is_too_large: max_bytes was exceeded
+-- @return a row for each operation, in order: status: as HTTP has it; the task, as it was written
+-- or as it is if the status is 412; is_written; is_too_large: max_bytes was exceeded
 WITH clock AS MATERIALIZED (
     SELECT advance_clock(%(user_id)s::uuid) AS at
 ), new_user AS (
@@ -29,8 +29,8 @@ WITH clock AS MATERIALIZED (
         coalesce((given.operation ->> 'id')::uuid, gen_random_uuid()) AS task_id,
         given.operation -> 'members' AS members,
         CASE WHEN given.operation ? 'versions' THEN ARRAY(
-            SELECT version::timestamptz
-            FROM jsonb_array_elements_text(given.operation -> 'versions') AS versions (version)
+            SELECT version::timestamptz  -- noqa: RF03
+            FROM jsonb_array_elements_text(given.operation -> 'versions') AS elements (version)  -- noqa
         ) END AS versions
     FROM
         jsonb_array_elements(%(operations)s::jsonb) WITH ORDINALITY AS given (operation, number)
@@ -40,9 +40,9 @@ WITH clock AS MATERIALIZED (
     CROSS JOIN operation
     -- Each task by the primary key: for another join the planner may read all of the user's tasks.
     CROSS JOIN LATERAL (
-        SELECT id, user_id, title, description, completed, created_at, updated_at
+        SELECT id, user_id, title, description, completed, created_at, updated_at  -- noqa: RF03
         FROM tasks
-        WHERE tasks.user_id = %(user_id)s
+        WHERE tasks.user_id = %(user_id)s  -- noqa: RF03
             AND tasks.id = operation.task_id
             AND clock.at IS NOT NULL
         FOR UPDATE
@@ -80,16 +80,16 @@ WITH clock AS MATERIALIZED (
     SELECT %(user_id)s::uuid, outcome.task_id, given.title, given.description, given.completed
     FROM verdict
     -- What is deleted makes room for what is created, within the limit of a user's tasks.
-    CROSS JOIN (SELECT count(id) AS tasks FROM deleted) AS room
+    CROSS JOIN (SELECT count(id) AS tasks FROM deleted) AS room  -- noqa: ST05
     CROSS JOIN outcome
-    CROSS JOIN jsonb_populate_record(NULL::tasks, outcome.members) AS given
+    CROSS JOIN jsonb_populate_record(NULL::tasks, outcome.members) AS given  -- noqa: RF01
     WHERE verdict.may_write AND outcome.status = 201
     RETURNING id, user_id, title, description, completed, created_at, updated_at
 ), changed AS (
     UPDATE tasks
     SET (title, description, completed) = (
         SELECT given.title, given.description, given.completed
-        FROM jsonb_populate_record(tasks, outcome.members) AS given  -- noqa: RF03
+        FROM jsonb_populate_record(tasks, outcome.members) AS given  -- noqa: RF01, RF03
     )
     FROM verdict
     CROSS JOIN outcome
