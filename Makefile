@@ -16,6 +16,8 @@ MIGRATIONS := migrations/*.sql docs/recipes/*.sql
 DROPS := ban-drop-table,ban-drop-column,ban-drop-constraint,ban-drop-function
 DROPS := $(DROPS),require-lock-timeout,require-statement-timeout
 
+# What test-all measures; COVERAGE= for none
+COVERAGE := --cov --cov-report=term-missing:skip-covered
 # make test ARGS='-k pages'
 ARGS :=
 PYTEST := $(PY) -m pytest
@@ -46,16 +48,16 @@ check: ## run the tests that a change needs, and the linters
 	@$(MAKE) --no-print-directory lint
 
 test-all: $(INSTALLED) ## run all tests with coverage, and the linters
-	@$(PYTEST) $(PARALLEL) -m 'not long' --cov --cov-report=term-missing:skip-covered $(ARGS) \
+	@$(PYTEST) $(PARALLEL) -m 'not long' $(COVERAGE) $(ARGS) \
 		$(call AGAIN,tests)
 	@$(MAKE) --no-print-directory lint
 
-test-long: $(INSTALLED) ## repeat races and random histories very often: half an hour
-	@$(PYTEST) -m long $(ARGS)
+test-long: $(INSTALLED) ## repeat races and random histories very often, and faults that need other programs
+	@$(PYTEST) -m long tests tests/faults/external $(ARGS)
 
 test-external: $(INSTALLED) ## run the tests that need other programs: those that .ci/run names
-	@$(PYTEST) tests/external tests/faults/external -m 'not ha and not peers' $(ARGS) \
-		$(call AGAIN,tests/external tests/faults/external)
+	@$(PYTEST) tests/external -m 'not ha and not peers' $(ARGS) \
+		$(call AGAIN,tests/external)
 
 # The long form, FAULTS=long, renews the table in docs/scaling.md.
 test-ha: $(INSTALLED) ## kill the primary, a standby and etcd of three nodes with Patroni

@@ -1,3 +1,4 @@
+-- transactional: false
 -- The change feed: a client that asks what has changed since a moment misses nothing.
 --
 -- Each user has a clock, which every write of the user's tasks advances. The time that it shows
@@ -15,6 +16,9 @@
 -- several tasks of a user runs `SELECT advance_clock('<user_id>')` first, as the service does:
 -- all writers then lock in the same order, the clock before the tasks, and none can deadlock.
 -- TRUNCATE, and writes with session_replication_role = replica, leave nothing in the feed.
+--
+-- Each statement is a transaction of its own: one that locked two tables could deadlock with a
+-- request. So what a trigger needs comes before the trigger.
 
 CREATE TABLE IF NOT EXISTS clocks (
     user_id uuid NOT NULL,
@@ -102,6 +106,36 @@ BEGIN
 END;
 $$;
 
+REVOKE ALL ON FUNCTION advance_clock(uuid, timestamptz) FROM public;
+GRANT EXECUTE ON FUNCTION advance_clock(uuid, timestamptz) TO taskapi_user;
+
+GRANT SELECT, INSERT (user_id, at, advanced_by), UPDATE (at, advanced_by) ON clocks TO taskapi_user;
+GRANT SELECT, INSERT, UPDATE (deleted_at) ON deleted_tasks TO taskapi_user;
+GRANT SELECT ON feed_epoch TO taskapi_user;
+-- The purge acts for no user, and sees nothing but what has expired.
+GRANT SELECT (user_id, purged_at), UPDATE (purged_at) ON clocks TO taskapi_login;
+GRANT SELECT, DELETE ON deleted_tasks TO taskapi_login;
+GRANT SELECT, UPDATE (epoch) ON feed_epoch TO taskapi_login;
+
+-- Not FORCE: who deletes a user as the tables' owner deletes the clock too.
+ALTER TABLE clocks ENABLE ROW LEVEL SECURITY;
+ALTER TABLE deleted_tasks ENABLE ROW LEVEL SECURITY;
+ALTER TABLE deleted_tasks FORCE ROW LEVEL SECURITY;
+
+DROP POLICY IF EXISTS clocks_of_user ON clocks;
+CREATE POLICY clocks_of_user ON clocks TO taskapi_user
+    USING (user_id = current_user_id())
+    WITH CHECK (user_id = current_user_id());
+DROP POLICY IF EXISTS clocks_of_purge ON clocks;
+CREATE POLICY clocks_of_purge ON clocks TO taskapi_login USING (true);
+DROP POLICY IF EXISTS deleted_tasks_of_user ON deleted_tasks;
+CREATE POLICY deleted_tasks_of_user ON deleted_tasks TO taskapi_user
+    USING (user_id = current_user_id())
+    WITH CHECK (user_id = current_user_id());
+DROP POLICY IF EXISTS expired_deleted_tasks ON deleted_tasks;
+CREATE POLICY expired_deleted_tasks ON deleted_tasks TO taskapi_login
+    USING (deleted_at < now() - interval '30 days');
+
 -- updated_at grows with every change of a task, also within one transaction.
 CREATE OR REPLACE FUNCTION tasks_set_updated_at() RETURNS trigger
     LANGUAGE plpgsql AS $$
@@ -151,36 +185,6 @@ BEGIN
     RETURN NULL;
 END;
 $$;
-
-REVOKE ALL ON FUNCTION advance_clock(uuid, timestamptz) FROM public;
-GRANT EXECUTE ON FUNCTION advance_clock(uuid, timestamptz) TO taskapi_user;
-
-GRANT SELECT, INSERT (user_id, at, advanced_by), UPDATE (at, advanced_by) ON clocks TO taskapi_user;
-GRANT SELECT, INSERT, UPDATE (deleted_at) ON deleted_tasks TO taskapi_user;
-GRANT SELECT ON feed_epoch TO taskapi_user;
--- The purge acts for no user, and sees nothing but what has expired.
-GRANT SELECT (user_id, purged_at), UPDATE (purged_at) ON clocks TO taskapi_login;
-GRANT SELECT, DELETE ON deleted_tasks TO taskapi_login;
-GRANT SELECT, UPDATE (epoch) ON feed_epoch TO taskapi_login;
-
--- Not FORCE: who deletes a user as the tables' owner deletes the clock too.
-ALTER TABLE clocks ENABLE ROW LEVEL SECURITY;
-ALTER TABLE deleted_tasks ENABLE ROW LEVEL SECURITY;
-ALTER TABLE deleted_tasks FORCE ROW LEVEL SECURITY;
-
-DROP POLICY IF EXISTS clocks_of_user ON clocks;
-CREATE POLICY clocks_of_user ON clocks TO taskapi_user
-    USING (user_id = current_user_id())
-    WITH CHECK (user_id = current_user_id());
-DROP POLICY IF EXISTS clocks_of_purge ON clocks;
-CREATE POLICY clocks_of_purge ON clocks TO taskapi_login USING (true);
-DROP POLICY IF EXISTS deleted_tasks_of_user ON deleted_tasks;
-CREATE POLICY deleted_tasks_of_user ON deleted_tasks TO taskapi_user
-    USING (user_id = current_user_id())
-    WITH CHECK (user_id = current_user_id());
-DROP POLICY IF EXISTS expired_deleted_tasks ON deleted_tasks;
-CREATE POLICY expired_deleted_tasks ON deleted_tasks TO taskapi_login
-    USING (deleted_at < now() - interval '30 days');
 
 CREATE OR REPLACE TRIGGER users_delete_clock
     AFTER DELETE ON users

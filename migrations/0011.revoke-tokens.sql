@@ -1,4 +1,6 @@
--- Tokens can be revoked, and accounts closed.
+-- transactional: false
+-- Tokens can be revoked, and accounts closed. Each statement is a
+-- transaction of its own: one that locked two tables could deadlock with a request.
 
 -- A row: no token of this user that was issued before is valid. sql/act_as.sql asks for it in each
 -- request. It can go when the tokens of that time have expired.

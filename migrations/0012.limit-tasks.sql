@@ -1,6 +1,8 @@
+-- transactional: false
 -- How many tasks a user has, kept along with the clock that each write locks, so that a limit is
 -- exact whatever is written at once. The limit is the service's: it sets app.max_tasks for its
--- transactions, and what a DBA types has none.
+-- transactions, and what a DBA types has none. Each statement is a
+-- transaction of its own: one that locked two tables could deadlock with a request.
 
 -- Null: not counted yet. After TRUNCATE, or writes with session_replication_role = replica, set it
 -- to null again.

@@ -39,14 +39,14 @@ WITH clock AS MATERIALIZED (
     FROM clock
     CROSS JOIN operation
     -- Each task by the primary key: for another join the planner may read all of the user's tasks.
-    CROSS JOIN LATERAL (
-        SELECT id, user_id, title, description, completed, created_at, updated_at  -- noqa: RF03
+    CROSS JOIN LATERAL (  -- noqa: disable=RF03
+        SELECT id, user_id, title, description, completed, created_at, updated_at
         FROM tasks
-        WHERE tasks.user_id = %(user_id)s  -- noqa: RF03
-            AND tasks.id = operation.task_id
+        WHERE user_id = %(user_id)s
+            AND id = operation.task_id
             AND clock.at IS NOT NULL
         FOR UPDATE
-    ) AS found
+    ) AS found  -- noqa: enable=RF03
 ), outcome AS MATERIALIZED (
     SELECT
         operation.number, operation.task_id, operation.members,

@@ -6,6 +6,7 @@ from typing import Any
 
 from flask import Blueprint, Response, g, jsonify, request, url_for
 from marshmallow import Schema
+from werkzeug.routing import BaseConverter
 
 from taskapi.accounts.authorization import authorize
 from taskapi.exceptions import BatchRefused, ChangesPurged, InvalidInput, TaskNotFound, fault
@@ -43,6 +44,15 @@ COMPLETE_QUERY = CompleteTaskQuerySchema()
 STORED_TITLE = StoredTitleSchema()
 
 LISTS = {"-created_at": queries.list_tasks, "created_at": queries.list_tasks_oldest_first}
+
+
+class Segment(BaseConverter):
+    """A part of a path, except those that stand in the place of a task's id.
+
+    So a wrong method of theirs gets 405, not what the routes of a task say to such an id.
+    """
+
+    regex = "(?!(?:changes|batch)$)[^/]+"
 
 
 @bp.after_request

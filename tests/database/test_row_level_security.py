@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,10 @@ def test_a_statement_that_forgets_the_user_touches_nobody_elses_rows(
         tasks |= WHOLE_LIST | {"limit": 10**6, "candidates": 10**6, "max_bytes": 2**30}
     if name == "list_tasks_oldest_first":
         tasks |= {"after_created_at": "-infinity"}
+    if name == "list_changes":
+        # The database has many tasks: the other user's is the last one.
+        at = other_user.request("GET").json()[0]["created_at"]
+        tasks |= {"limit": 100, "after_at": datetime.fromisoformat(at) - timedelta(seconds=1)}
     before = snapshot(database, other_user)
     cursor = database.cursor(row_factory=dict_row)
     with database.transaction(force_rollback=True):

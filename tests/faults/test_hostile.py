@@ -21,4 +21,4 @@ def test_normal_users_are_served(
     service = make_service(DATABASE_URL=own_url, TRUSTED_PROXIES="1", SIGNUPS_PER_MINUTE="20")
     service.start()
     with psycopg.connect(own_url, autocommit=True) as database:
-        conclude(kind, measure([service], directly(service), database, kind, choose(4, 20)))
+        conclude(kind, measure([service], directly(service), database, kind, choose(3, 20)))

@@ -58,7 +58,7 @@ def fill(url: str) -> None:
                 conn.execute(insert.encode())
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_up_down_up_of_every_migration_with_data_in_place(
     empty_database: str, migrations: Path
 ) -> None:
@@ -109,7 +109,7 @@ def let_go(process: subprocess.Popen[str]) -> None:
     process.stdin.flush()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_killed_at_random_moments_and_run_again(
     make_database: MakeDatabase, migrations: Path
 ) -> None:

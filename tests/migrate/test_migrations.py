@@ -255,10 +255,12 @@ def test_every_form_of_url_is_understood(
         "&options=-c%20work_mem%3D8MB",
     ]
     for url in forms:
-        assert apply_migrations(url) == RELEASED, url
+        assert apply_migrations(url, to=1) == RELEASED[:1], url
+        assert rollback_migrations(url, None) == RELEASED[:1], url
+    assert apply_migrations(forms[0]) == RELEASED
+    for url in forms:
         service = make_service(DATABASE_URL=url)
         service.start()
         with service.client() as client:
             assert Account.sign_up(client).create()["title"] == "a task"
         service.stop()
-        assert rollback_migrations(url, None) == RELEASED[::-1], url

@@ -13,7 +13,7 @@ import httpx
 import psycopg
 import pytest
 
-from taskapi.migrate.files import MigrationError, number_of, rollback_statements
+from taskapi.migrate.files import MigrationError, number_of
 from taskapi.migrate.run import apply_migrations, rollback_migrations
 from tests.support.accounts import Account
 from tests.support.fixtures import MakeService
@@ -273,30 +273,6 @@ def test_not_null_reads_no_table_because_of_the_constraint(
     proof = "are sufficient to prove that it does not contain nulls"
     assert any(proof in notice for notice in notices) == has_constraint, notices
     assert ('verifying table "tasks"' in notices) != has_constraint, notices
-
-
-def test_a_swap_of_the_primary_key_runs_again_both_ways(
-    empty_database: str, tmp_path: Path
-) -> None:
-    """After a kill between the migration and its mark."""
-    folder = tmp_path / "migrations"
-    id = add_released_and_recipes(folder, "swap-the-primary-key")
-    last = number_of(id)
-    apply_migrations(empty_database, to=last - 1, folder=folder)
-    built = dump_schema(empty_database)
-    apply_migrations(empty_database, to=last, folder=folder)
-    swapped = dump_schema(empty_database)
-    assert "PRIMARY KEY (user_id, id)" in swapped
-    with psycopg.connect(empty_database, autocommit=True) as conn:
-        conn.execute("DELETE FROM _yoyo_migration WHERE migration_id = %s", [id])
-    assert apply_migrations(empty_database, to=last, folder=folder) == [id]
-    assert dump_schema(empty_database) == swapped
-    for statement in rollback_statements(id, folder):
-        with psycopg.connect(empty_database, autocommit=True) as conn:
-            conn.execute(statement.encode())
-    assert dump_schema(empty_database) == built
-    assert rollback_migrations(empty_database, folder=folder) == [id]
-    assert dump_schema(empty_database) == built
 
 
 def test_the_documentation_quotes_the_recipes() -> None:

@@ -110,6 +110,7 @@ EXPECTED = {
         other_indexes={"revocations_pkey"},
         # Few users have a row.
         reads_all=True,
+        sorts=True,
         buffers=500,
     ),
     "revoke_tokens": Expected("taskapi_user"),
@@ -159,7 +160,9 @@ EXPECTED = {
         # 1,000 rows with three indexes, and their users' clocks.
         buffers=10_000,
     ),
-    "put_task": Expected("taskapi_user", {"tasks_pkey"}, {"members": TASK, "provider_email": None}),
+    "put_task": Expected(
+        "taskapi_user", {"tasks_pkey"}, {"members": TASK, "provider_email": None}, buffers=250
+    ),
     "reset_feeds": Expected("taskapi_login", reads_all=True),
     "write_batch": Expected(
         "taskapi_user",

@@ -22,6 +22,8 @@ from tests.support.nginx import Nginx
 from tests.support.service import PATIENCE, Service, wait_until
 from tests.support.workers import is_alive, reload_workers, workers_of
 
+pytestmark = pytest.mark.long
+
 SLOW_CLIENTS = 200
 
 

@@ -19,6 +19,8 @@ from tests.faults.report import choose, conclude
 from tests.support.fixtures import MakeService
 from tests.support.service import migrate, wait_until
 
+pytestmark = pytest.mark.long
+
 HOUR = 3600
 
 

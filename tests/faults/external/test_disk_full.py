@@ -18,6 +18,8 @@ from tests.faults.report import choose, conclude
 from tests.support.fixtures import MakeService, as_uri
 from tests.support.service import migrate
 
+pytestmark = pytest.mark.long
+
 MEBIBYTES = 64
 FILL = (
     "INSERT INTO filler SELECT repeat('x', 1000) FROM generate_series(1, 1000)",

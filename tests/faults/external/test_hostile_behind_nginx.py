@@ -14,6 +14,8 @@ from tests.support.fixtures import MakeService
 from tests.support.nginx import Nginx
 from tests.support.service import PATIENCE
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_normal_users_are_served_behind_nginx(
