@@ -109,6 +109,16 @@ def test_every_call_can_be_made(page: Page) -> None:
     assert docs.call("get_task", **task)[0] == 404
     for operation in ("index", "health", "ready"):
         assert docs.call(operation)[0] == 200
+
+    status, account = docs.call("show_account")
+    assert (status, json.loads(account)["tasks"]) == (200, 1)
+    new = "another long password"
+    passwords = {"password": credentials["password"], "new_password": new}
+    # The new token is filled in, too: the old one is revoked.
+    assert docs.call("change_password", passwords)[0] == 200
+    assert docs.call("revoke_tokens")[0] == 204
+    assert docs.call("log_in", {**credentials, "password": new})[0] == 200
+    assert docs.call("close_account", {"password": new})[0] == 204
     assert docs.called == set(OPERATIONS)
     page.screenshot(path=SCREENSHOTS / "docs.png", full_page=True)
 
