@@ -12,9 +12,9 @@
 -- lock). The snapshot's horizon (pg_snapshot_xmin) misses nothing, but one long transaction
 -- anywhere in the cluster stops all feeds, and transaction ids end with a dump and restore.
 --
--- The triggers do it for each write, whoever types it. A transaction that changes or deletes
--- several tasks of a user runs `SELECT advance_clock('<user_id>')` first, as the service does:
--- all writers then lock in the same order, the clock before the tasks, and none can deadlock.
+-- The triggers do it for each write, whoever types it. A transaction that changes or deletes tasks
+-- of a user, be it one, runs `SELECT advance_clock('<user_id>')` first, as the service does: all
+-- writers then lock in the same order, the clock before the tasks, and none can deadlock.
 -- TRUNCATE, and writes with session_replication_role = replica, leave nothing in the feed.
 --
 -- Each statement is a transaction of its own: one that locked two tables could deadlock with a

@@ -45,8 +45,7 @@ COMMENT ON COLUMN tasks.updated_at IS
 COMMENT ON TABLE clocks IS
     'A clock for each user who has written a task. A writer locks and advances it until its '
     'transaction ends, so that the changes of a user are committed in the order of their times.'
-    ' Run SELECT advance_clock(user_id) first in a transaction that changes several tasks of a '
-    'user.';
+    ' Run SELECT advance_clock(user_id) first in a transaction that changes or deletes tasks.';
 COMMENT ON COLUMN clocks.user_id IS 'The user. A trigger of users deletes the row.';
 COMMENT ON COLUMN clocks.at IS 'The time of the last change: later than all before.';
 COMMENT ON COLUMN clocks.advanced_by IS

@@ -31,8 +31,8 @@ def create_app(config: Config) -> Flask:
     app.ensure_sync = lambda func: func  # type: ignore[method-assign]
     app.response_class = BareResponse
     app.json = OrjsonProvider(app)
-    # A redirect to the right number of slashes would have an HTML body.
     app.url_map.converters["default"] = tasks.Segment
+    # A redirect to the right number of slashes would have an HTML body.
     app.url_map.strict_slashes = False
     app.url_map.merge_slashes = False
     app.extensions["taskapi.config"] = config

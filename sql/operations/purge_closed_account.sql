@@ -2,7 +2,7 @@
 -- time, so that none waits long, and so that it goes on where it was stopped.
 -- @param id uuid
 -- @param email text: the one that it was given when it was closed
--- @return deleted_rows: how many tasks; is_deleted: whether the account is gone
+-- @return deleted_rows: how many, the account included
 WITH found AS MATERIALIZED (
     SELECT id
     FROM tasks
@@ -22,6 +22,4 @@ WITH found AS MATERIALIZED (
         AND (SELECT count(id) FROM found) = 0
     RETURNING id
 )
-SELECT
-    (SELECT count(id) FROM deleted) AS deleted_rows,
-    EXISTS (SELECT id FROM deleted_user) AS is_deleted;
+SELECT (SELECT count(id) FROM deleted) + (SELECT count(id) FROM deleted_user) AS deleted_rows;

@@ -1,5 +1,4 @@
--- Set completed, or toggle it. The clock is locked before the task, as by all writers of several
--- tasks.
+-- Set completed, or toggle it. The clock is locked before the task, as by all writers.
 -- @param user_id uuid
 -- @param id uuid
 -- @param completed boolean: the new value; null toggles

@@ -1,5 +1,5 @@
 -- Delete a task permanently. A trigger keeps its id in deleted_tasks, for the change feed. The
--- clock is locked before the task, as by all writers of several tasks.
+-- clock is locked before the task, as by all writers.
 -- @param user_id uuid
 -- @param id uuid
 -- @param versions timestamptz[]: values of updated_at for which it is deleted; null: any

@@ -1,5 +1,5 @@
 -- Change the members that the client sent. Each of them replaces the row's value, null included.
--- The clock is locked before the task, as by all writers of several tasks.
+-- The clock is locked before the task, as by all writers.
 -- @param user_id uuid
 -- @param id uuid
 -- @param changes jsonb: the new values by column name; an absent one keeps the row's value

@@ -1,5 +1,5 @@
 -- Create, change and delete up to 1,000 tasks of a user, each of them once. The clock is locked
--- before the tasks, as by all writers of several tasks, so that two batches can't deadlock.
+-- before the tasks, as by all writers, so that two batches can't deadlock.
 --
 -- What each operation does is decided by its target before anything is written. A task that is
 -- created, and that this statement's snapshot is too old to show, violates tasks_pkey: nothing is

@@ -34,14 +34,14 @@ def list_closed_accounts() -> list[str]:
     return [row["id"] for row in pool.current().as_purger().read("list_closed_accounts")]
 
 
-def purge_closed_account(*, id: str) -> bool:
+def purge_closed_account(*, id: str) -> int:
     """Delete some of the tasks of a closed account; without tasks, the account.
 
-    Returns whether it is gone.
+    Returns how many rows.
     """
     [row] = pool.current().as_login(f"{id}@closed.invalid").write("purge_closed_account", id=id)
-    is_deleted: bool = row["is_deleted"]
-    return is_deleted
+    deleted: int = row["deleted_rows"]
+    return deleted
 
 
 def purge_revocations() -> int:

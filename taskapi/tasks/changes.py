@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from flask import request, url_for
-
 from taskapi.exceptions import InvalidInput, fault
 from taskapi.tasks.pages import read_signed, sign
 from taskapi.tasks.queries import FeedPosition
@@ -25,9 +23,3 @@ def read_token(token: str | None, user_id: str) -> FeedPosition | None:
     if position is None:
         raise InvalidInput(fault("query", "since", "Must be a token of this feed"))
     return FeedPosition(*position)
-
-
-def collection_url(user_id: str) -> str:
-    """Return where a client starts again that can't follow the feed any more."""
-    # Without a valid Host there is only a path.
-    return url_for("tasks.list_tasks", user_id=user_id, _external=bool(request.host))

@@ -30,6 +30,7 @@ from taskapi.web.payloads import (
     load_query,
     read_body,
 )
+from taskapi.web.public_url import public_url
 
 bp = Blueprint("tasks", __name__, url_prefix="/api/<user_id>/tasks")
 bp.before_request(authorize)
@@ -105,7 +106,7 @@ def list_changes(user_id: str) -> Response:
     since = changes.read_token(query["since"], user_id)
     page = queries.list_changes(user_id=user_id, since=since, limit=query["limit"])
     if page is None:
-        raise ChangesPurged(changes.collection_url(user_id))
+        raise ChangesPurged(public_url("tasks.list_tasks", user_id=user_id))
     token = changes.make_token(page.next, user_id)
     body = {"changes": page.changes, "next": token, "more": page.more}
     return tagged(body, etags.tag_changes(page.changes, token))

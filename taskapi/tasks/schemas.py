@@ -18,7 +18,7 @@ from taskapi.web.fields import (
     StoredText,
     StrippedText,
     Text,
-    count,
+    at_most,
     length,
 )
 
@@ -74,7 +74,7 @@ class DeleteOperationSchema(RequestSchema):
 class BatchSchema(RequestSchema):
     """The body of POST /api/{user_id}/tasks/batch. Each operation has a schema of its own."""
 
-    operations = Array(required=True, validate=count(0, 1000))
+    operations = Array(required=True, validate=at_most(1000))
     atomic = Flag(load_default=False)
 
 

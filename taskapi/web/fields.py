@@ -163,8 +163,6 @@ def length(low: int, high: int) -> validate.Length:
     return validate.Length(low, high, error=f"Must have {low} to {high} characters")
 
 
-def count(low: int, high: int) -> validate.Length:
+def at_most(elements: int) -> validate.Length:
     """Return a validator of an array's number of elements."""
-    if low == 0:
-        return validate.Length(max=high, error=f"Must have at most {high} elements")
-    return validate.Length(low, high, error=f"Must have {low} to {high} elements")
+    return validate.Length(max=elements, error=f"Must have at most {elements} elements")
