@@ -54,6 +54,8 @@ class Segment(BaseConverter):
     """
 
     regex = "(?!(?:changes|batch)$)[^/]+"
+    # The slash in the expression is excluded: without this, werkzeug takes it for one that matches.
+    part_isolating = True
 
 
 @bp.after_request
