@@ -196,13 +196,15 @@ def test_failed_logins_are_counted(
 
 
 def test_the_pool_is_seen_while_it_is_busy(own_url: str, make_service: MakeService) -> None:
-    """Summed over both workers."""
+    """Summed over both workers, however the requests are shared between them."""
+    # One worker may get all of them, and has places for one fewer than its threads.
+    requests = 7
     service = make_service(
         DATABASE_URL=own_url, DB_POOL_MIN="1", DB_POOL_MAX="2", DB_STATEMENT_TIMEOUT="60",
-        DB_POOL_TIMEOUT="60", DB_POOL_USER_MAX="8",
+        DB_POOL_TIMEOUT="60", DB_POOL_USER_MAX="8", WEB_THREADS="8",
     )  # fmt: skip
     service.start()
-    with service.client() as client, ThreadPoolExecutor(8) as threads:
+    with service.client() as client, ThreadPoolExecutor(requests) as threads:
         user = Account.insert(client, own_url)
 
         def pool() -> list[float]:
@@ -211,18 +213,18 @@ def test_the_pool_is_seen_while_it_is_busy(own_url: str, make_service: MakeServi
 
         with locked(own_url):
             answers = [threads.submit(httpx.get, service.url + user.tasks, headers=user.headers,
-                                      timeout=60) for _ in range(8)]  # fmt: skip
+                                      timeout=60) for _ in range(requests)]  # fmt: skip
 
             def is_busy() -> bool:
                 size, used, waiting, _ = pool()
-                return size == used and used + waiting == 8 and waiting >= 4
+                return 2 <= used <= size <= 4 and used + waiting == requests
 
-            wait_until("eight requests in two pools", is_busy)
-        assert [answer.result().status_code for answer in answers] == [200] * 8
+            wait_until("all requests in two pools", is_busy)
+        assert [answer.result().status_code for answer in answers] == [200] * requests
         wait_until("an idle pool", lambda: pool()[1:] == [0, 0, 4])
         metrics = read_metrics(service)
         assert metrics["taskapi_db_pool_wait_seconds_total",] > 0
-        assert metrics["taskapi_request_duration_seconds_count", "GET", TASKS] == 8
+        assert metrics["taskapi_request_duration_seconds_count", "GET", TASKS] == requests
 
 
 POOL_SIZE = ("taskapi_db_pool_size",)
