@@ -30,7 +30,8 @@ AGAIN = $(if $(RETRY),|| { test $$? = 1 && $(MAKE) --no-print-directory test-fai
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check test-all test-long test-peers test-external test-failed test-browser test-clients fuzz faults hostile \
-	test-ha bench bench-long bench-hot-path bench-isolation bench-pages bench-logging \
+	test-ha test-rolling bench bench-long bench-hot-path bench-isolation bench-pages bench-logging \
+	bench-migrations bench-releases \
 	lint lint-types lint-migrations explain database-docs lock audit migrate clean
 
 help: ## list the targets
@@ -63,6 +64,10 @@ test-external: $(INSTALLED) ## run the tests that need other programs: those tha
 test-ha: $(INSTALLED) ## kill the primary, a standby and etcd of three nodes with Patroni
 	@$(PYTEST) tests/external/test_patroni.py $(ARGS) \
 		$(call AGAIN,tests/external/test_patroni.py)
+
+# 20,000 tasks with make test-long
+test-rolling: $(INSTALLED) ## deploy over the release before, beside 1,000,000 tasks, with nginx and git
+	@FAULTS=long $(PYTEST) tests/faults/external/test_rolling_deploy.py $(ARGS)
 
 test-peers: $(INSTALLED) $(PEERS_INSTALLED) ## start each stack that the bench compares with, and check its answers
 	@$(PYTEST) tests/external/test_bench_programs.py $(ARGS)
@@ -100,6 +105,12 @@ bench-isolation: $(INSTALLED) ## measure what row-level security costs
 
 bench-pages: $(INSTALLED) ## measure what page 1 and page 1,000 of a list cost, and that it is the same
 	@$(PY) bench/pages.py $(ARGS)
+
+bench-migrations: $(INSTALLED) ## measure each migration since the release before, on 10 million tasks
+	@$(PY) bench/migrations.py $(ARGS)
+
+bench-releases: $(INSTALLED) ## compare reads, lists and creates with the release before
+	@$(PY) bench/releases.py $(ARGS)
 
 bench-hot-path: $(INSTALLED) ## measure where the processor time of a read goes
 	@$(PY) bench/hot_path.py

@@ -1,0 +1,96 @@
+"""Compare this release with the one before: read one, list of 20 and create, in turn, in one run.
+
+Each has a database of its own on one PostgreSQL, with the same tasks, at its own schema. A ratio is
+this release's figure divided by that of the release before in the same round; the median of all
+rounds is printed, with the smallest and the largest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tools")]
+
+from comparison import GROWTH_CONNECTIONS, SCALED  # noqa: E402
+from rounds import TASKS, Bench, Options, Row, estimate_turns  # noqa: E402
+from systems import TASKAPI  # noqa: E402
+
+from tests.support.releases import LAST_MIGRATION, unpack_release_before  # noqa: E402
+
+SIDES = 2
+FIGURES = ("requests_per_second", "p50")
+
+
+def compare(bench: Bench, before: Path) -> list[Row]:
+    """Measure both releases in turn."""
+    with ExitStack() as stack:
+        dataset = bench.make_dataset("before", TASKS, stack, LAST_MIGRATION)
+        systems = [
+            bench.make_system(replace(TASKAPI, name="before", root=before), dataset),
+            bench.make_system(TASKAPI),
+        ]
+        rows = []
+        with bench.targets(systems, [dataset, bench.dataset]) as targets:
+            for request in SCALED:
+                rows += bench.measure_in_turn(targets, request, GROWTH_CONNECTIONS)
+        return rows
+
+
+def show(rows: list[Row]) -> None:
+    """Print the ratios."""
+    print("| Request | Connections | Before, requests a second | After | Ratio | Ratio of p50 |")
+    print("| --- | --- | --- | --- | --- | --- |")
+    titles = {request.name: request.title for request in SCALED}
+    for before, after in zip(rows[::SIDES], rows[1::SIDES], strict=True):
+        rates = [
+            statistics.median(each["requests_per_second"] for each in side["rounds"])
+            for side in (before, after)
+        ]
+        ratios = []
+        for name in FIGURES:
+            pairs = zip(before["rounds"], after["rounds"], strict=True)
+            all_of = sorted(new[name] / old[name] for old, new in pairs)
+            middle = statistics.median(all_of)
+            ratios.append(f"{middle:.2f} ({all_of[0]:.2f} to {all_of[-1]:.2f})")
+        cells = (
+            titles[before["request"]],
+            str(before["connections"]),
+            *(f"{rate:,.0f}" for rate in rates),
+            *ratios,
+        )
+        print(f"| {' | '.join(cells)} |")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=4)
+    given = parser.parse_args()
+    options = Options(
+        parts=[],
+        kinds=[TASKAPI],
+        requests=SCALED,
+        connections=list(GROWTH_CONNECTIONS),
+        rounds=given.rounds,
+        seconds=given.seconds,
+        logs=True,
+        save=False,
+    )
+    estimate = estimate_turns(options, SIDES, len(SCALED), len(GROWTH_CONNECTIONS))
+    with tempfile.TemporaryDirectory(prefix="taskapi-bench-") as folder:
+        before = unpack_release_before(Path(folder) / "before")
+        with Bench(options, Path(folder), estimate) as bench:
+            rows = compare(bench, before)
+    show(rows)
+
+
+if __name__ == "__main__":
+    main()
