@@ -1,5 +1,7 @@
 -- Create, change and delete up to 1,000 tasks of a user, each of them once. The clock is locked
--- before the tasks, as by all writers, so that two batches can't deadlock.
+-- before the tasks, as by all writers, so that two batches can't deadlock. A task that another
+-- session has locked without the clock is not waited for (NOWAIT): that session may be waiting for
+-- the clock. The service runs the statement again.
 --
 -- What each operation does is decided by its target before anything is written. A task that is
 -- created, and that this statement's snapshot is too old to show, violates tasks_pkey: nothing is
@@ -45,7 +47,7 @@ WITH clock AS MATERIALIZED (
         WHERE user_id = %(user_id)s
             AND id = operation.task_id
             AND clock.at IS NOT NULL
-        FOR UPDATE
+        FOR UPDATE NOWAIT
     ) AS found  -- noqa: enable=RF03
 ), outcome AS MATERIALIZED (
     SELECT

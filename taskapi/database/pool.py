@@ -11,7 +11,7 @@ import math
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import psycopg
@@ -43,11 +43,10 @@ QUERIES = {name: number_parameters(name, text) for name, text in STATEMENTS.item
 # All that runs with the rights of the role that the service logs in with.
 UNPRIVILEGED = {"list_applied_migrations": QUERIES["list_applied_migrations"]}
 
-# How often a write is repeated that a deadlock has ended. The service's own writes lock in one
-# order, but one that a DBA types can meet them the other way.
-DEADLOCKS = 2
-# Seconds until it is repeated, so that the other transaction gets what it has waited for.
-DEADLOCK_PAUSE = 0.02
+# Seconds until a write is repeated that another transaction stood in the way of, so that this one
+# gets what it has waited for; twice as long each time, up to the second figure.
+LOCKED_PAUSE = 0.02
+LONGEST_LOCKED_PAUSE = 0.3
 
 # Seconds after DB_STATEMENT_TIMEOUT until a server that has not answered is given up.
 SILENCE = 1.0
@@ -61,8 +60,11 @@ class RoleRefused(DatabaseUnavailable):
     """The role of a statement does not exist or is not granted: the statement didn't run."""
 
 
-class Deadlocked(DatabaseUnavailable):
-    """PostgreSQL ended the transaction, because it and another one waited for each other."""
+class Locked(DatabaseUnavailable):
+    """Another transaction has what this one needs. Nothing was written.
+
+    Either a statement with NOWAIT met a locked row, or the two waited for each other.
+    """
 
 
 class Usage(threading.local):
@@ -104,7 +106,7 @@ class Database:
         self._timeout = config.db_pool_timeout
         # PostgreSQL ends a statement at its limit, unless the server is stopped or unreachable.
         self._silence = config.db_statement_timeout + SILENCE
-        self._statement_timeout = config.db_statement_timeout
+        self.statement_timeout = config.db_statement_timeout
         self.max_tasks = str(config.max_tasks)
         self._pool = ConnectionPool(
             config.database_url,
@@ -144,7 +146,7 @@ class Database:
 
     def limit_statement(self, seconds: float) -> dict[str, str]:
         """Return `act_as`'s time limit: `seconds`, but at most DB_STATEMENT_TIMEOUT."""
-        return {"statement_timeout": f"{round(min(seconds, self._statement_timeout) * 1000)}ms"}
+        return {"statement_timeout": f"{round(min(seconds, self.statement_timeout) * 1000)}ms"}
 
     def as_user(self, user_id: str, issued_at: float | None = None) -> Actor:
         """Act as a user: row-level security shows this user's rows only.
@@ -202,8 +204,8 @@ class Database:
             error = refusal or error_of(result)
             if error is None:
                 return conn.load_rows(result)
-            if isinstance(error, errors.DeadlockDetected):
-                raise Deadlocked(f"{name}: {describe(error)}") from error
+            if isinstance(error, errors.LockNotAvailable | errors.DeadlockDetected):
+                raise Locked(f"{name}: {describe(error)}") from error
             if error.sqlstate in POISONING_SQLSTATES:
                 conn.close()
             if conn.closed or isinstance(error, psycopg.OperationalError):
@@ -290,15 +292,21 @@ class Actor:
         """Run the INSERT, UPDATE or DELETE of this name and return its RETURNING rows.
 
         `violations` maps a constraint's name to the exception to raise when it is violated.
-        Repeated only after a deadlock, when nothing has been written: if the connection breaks, the
-        statement may have been committed. Raises DatabaseUnavailable.
+        Repeated for up to DB_STATEMENT_TIMEOUT seconds while another transaction has what it needs,
+        and for no other reason: if the connection breaks, the statement may have been committed.
+        Raises DatabaseUnavailable.
         """
+        give_up = time.monotonic() + self._database.statement_timeout
+        pause = LOCKED_PAUSE
         try:
-            for _ in range(DEADLOCKS):
-                with suppress(Deadlocked):
+            while True:
+                try:
                     return self._run(name, params)
-                time.sleep(DEADLOCK_PAUSE)
-            return self._run(name, params)
+                except Locked:
+                    if time.monotonic() + pause > give_up:
+                        raise
+                time.sleep(pause)
+                pause = min(2 * pause, LONGEST_LOCKED_PAUSE)
         except psycopg.IntegrityError as error:
             violated = (violations or {}).get(error.diag.constraint_name or "")
             if violated is None:
