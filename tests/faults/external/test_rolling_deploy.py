@@ -29,6 +29,7 @@ from tests.support.accounts import Account, log_in
 from tests.support.feeds import Follower, Readers, read_list
 from tests.support.fixtures import MakePostgres, MakeService
 from tests.support.nginx import Nginx
+from tests.support.patience import until_served
 from tests.support.releases import unpack_release_before
 from tests.support.service import PATIENCE, ROOT, Service, environment, wait_until
 
@@ -143,7 +144,7 @@ class Device(Client):
         """Log in, and use the new token from then on."""
         if time.monotonic() > self.logged_in_at + LOGIN_PAUSE:
             self.logged_in_at = time.monotonic()
-            response = log_in(self.http, self.account.email)
+            response = until_served(lambda: log_in(self.http, self.account.email))
             self.counted[f"login {response.status_code}"] += 1
             if response.status_code == 200:
                 self.http.headers["Authorization"] = f"Bearer {response.json()['token']}"
