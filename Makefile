@@ -31,6 +31,7 @@ AGAIN = $(if $(RETRY),|| { test $$? = 1 && $(MAKE) --no-print-directory test-fai
 .DEFAULT_GOAL := help
 .PHONY: help run test check test-all test-long test-peers test-external test-failed test-browser test-clients fuzz faults hostile \
 	test-ha bench bench-long bench-hot-path bench-isolation bench-pages bench-logging \
+	bench-deletion \
 	lint lint-types lint-migrations explain database-docs lock audit migrate clean
 
 help: ## list the targets
@@ -103,6 +104,9 @@ bench-pages: $(INSTALLED) ## measure what page 1 and page 1,000 of a list cost, 
 
 bench-hot-path: $(INSTALLED) ## measure where the processor time of a read goes
 	@$(PY) bench/hot_path.py
+
+bench-deletion: $(INSTALLED) ## measure what others notice of an account with a million tasks that is closed
+	@$(PY) bench/deletion.py $(ARGS)
 
 bench-logging: $(INSTALLED) ## measure what the request log and the metrics cost
 	@$(PY) bench/request_log.py
