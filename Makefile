@@ -31,7 +31,7 @@ AGAIN = $(if $(RETRY),|| { test $$? = 1 && $(MAKE) --no-print-directory test-fai
 .DEFAULT_GOAL := help
 .PHONY: help run test check test-all test-long test-peers test-external test-failed test-browser test-clients fuzz faults hostile \
 	test-ha test-rolling bench bench-long bench-hot-path bench-isolation bench-pages bench-logging \
-	bench-migrations bench-releases \
+	bench-deletion bench-migrations bench-releases \
 	lint lint-types lint-migrations explain database-docs lock audit migrate clean
 
 help: ## list the targets
@@ -114,6 +114,9 @@ bench-releases: $(INSTALLED) ## compare reads, lists and creates with the releas
 
 bench-hot-path: $(INSTALLED) ## measure where the processor time of a read goes
 	@$(PY) bench/hot_path.py
+
+bench-deletion: $(INSTALLED) ## measure what others notice of an account with a million tasks that is closed
+	@$(PY) bench/deletion.py $(ARGS)
 
 bench-logging: $(INSTALLED) ## measure what the request log and the metrics cost
 	@$(PY) bench/request_log.py
