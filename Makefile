@@ -30,7 +30,7 @@ AGAIN = $(if $(RETRY),|| { test $$? = 1 && $(MAKE) --no-print-directory test-fai
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check test-all test-long test-peers test-external test-failed test-browser test-clients fuzz faults hostile \
-	test-ha bench bench-long bench-hot-path bench-isolation bench-pages bench-logging \
+	test-ha test-citus bench bench-long bench-hot-path bench-isolation bench-pages bench-logging \
 	lint lint-types lint-migrations explain database-docs lock audit migrate clean
 
 help: ## list the targets
@@ -63,6 +63,11 @@ test-external: $(INSTALLED) ## run the tests that need other programs: those tha
 test-ha: $(INSTALLED) ## kill the primary, a standby and etcd of three nodes with Patroni
 	@$(PYTEST) tests/external/test_patroni.py $(ARGS) \
 		$(call AGAIN,tests/external/test_patroni.py)
+
+# A superuser's URI of a database that has the extension and its nodes. It runs a quarter of an hour.
+test-citus: $(INSTALLED) ## run the functional tests on the Citus coordinator that CITUS_DATABASE_URL names
+	@test -n "$$CITUS_DATABASE_URL" || { echo "taskapi: set CITUS_DATABASE_URL to a superuser's URI of a Citus coordinator with its nodes" >&2; exit 1; }
+	@$(PYTEST) tests/tasks tests/accounts tests/database -m 'not long and not one_server' $(ARGS)
 
 test-peers: $(INSTALLED) $(PEERS_INSTALLED) ## start each stack that the bench compares with, and check its answers
 	@$(PYTEST) tests/external/test_bench_programs.py $(ARGS)
