@@ -33,7 +33,11 @@ BEGIN
     END IF;
     IF shown IS NULL THEN
         -- The user's first write, or the first since there are clocks
-        SELECT greatest(now(), max(updated_at) + interval '1 microsecond') INTO shown
+        SELECT
+            greatest(
+                now(), max(updated_at) + interval '1 microsecond', after + interval '1 microsecond'
+            )
+        INTO shown
         FROM tasks
         WHERE user_id = of_user;
         INSERT INTO clocks (user_id, at, advanced_by)
@@ -41,9 +45,8 @@ BEGIN
         ON CONFLICT (user_id) DO UPDATE
             SET
                 at = greatest(
-                    now(),
-                    (clocks.at AT TIME ZONE 'UTC' + interval '1 microsecond') AT TIME ZONE 'UTC',
-                    after + interval '1 microsecond'
+                    excluded.at,
+                    (clocks.at AT TIME ZONE 'UTC' + interval '1 microsecond') AT TIME ZONE 'UTC'
                 ),
                 advanced_by = excluded.advanced_by
         RETURNING at INTO shown;
