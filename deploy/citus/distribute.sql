@@ -82,12 +82,10 @@ ALTER TABLE clocks ADD CONSTRAINT clocks_user_id_fkey
     FOREIGN KEY (user_id) REFERENCES users (id) ON DELETE CASCADE;
 
 -- 4. Functions ----------------------------------------------------------------------------------
--- They run on the server of the user's rows. A function that a query calls there reads and writes
--- other tables only if it is told that it may: this one stays with its own user's shards.
+-- Those of policies and triggers run on the server of the user's rows.
 
 SELECT create_distributed_function('current_user_id()');
 SELECT create_distributed_function('advance_clock(uuid, timestamptz)');
-ALTER FUNCTION advance_clock(uuid, timestamptz) SET citus.allow_nested_distributed_execution = on;
 
 -- set_config() reaches no other server, SET LOCAL in a transaction block does. The service runs this
 -- between sql/act_as.sql and each statement; if it did not, row-level security would show nothing.
@@ -99,6 +97,9 @@ DECLARE
     name text;
     value text;
 BEGIN
+    -- advance_clock() reads and writes tables where a statement calls it: those of its own user,
+    -- which are on the same server.
+    SET LOCAL citus.allow_nested_distributed_execution = on;
     FOREACH name IN ARRAY ARRAY[
         'app.user_id', 'app.email', 'app.max_tasks', 'TimeZone', 'DateStyle'
     ] LOOP

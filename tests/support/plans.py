@@ -164,7 +164,7 @@ EXPECTED = {
         buffers=10_000,
     ),
     "put_task": Expected("taskapi_user", {"tasks_pkey"}, {"members": TASK}, buffers=250),
-    "reset_feeds": Expected("taskapi_login", reads_all=True),
+    "reset_feeds": Expected("taskapi_login", params={"epoch": str(uuid.uuid4())}, reads_all=True),
     "write_batch": Expected(
         "taskapi_user",
         {"tasks_pkey"},
