@@ -18,26 +18,7 @@ SCRIPT = ROOT / "deploy" / "citus" / "distribute.sql"
 SHARDS = 4
 
 _WORKERS = "SELECT nodename, nodeport FROM pg_dist_node WHERE groupid > 0 ORDER BY nodeid"
-_BUSY = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
-
-
-def list_nodes() -> list[str]:
-    """Return how to connect to each server of the cluster, the coordinator first."""
-    with psycopg.connect(COORDINATOR) as conn:
-        workers = conn.execute(_WORKERS).fetchall()
-    assert workers, "the database of CITUS_DATABASE_URL has no nodes: run citus_add_node() in it"
-    return [
-        COORDINATOR,
-        *(make_conninfo(COORDINATOR, host=host, port=port) for host, port in workers),
-    ]
-
-
-def on_each_node(*statements: sql.Composable) -> None:
-    """Run statements on each server, where CITUS_DATABASE_URL's database is."""
-    for node in list_nodes():
-        with psycopg.connect(node, autocommit=True) as conn:
-            for statement in statements:
-                conn.execute(statement)
+_END_SESSIONS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
 
 
 def let_migrate() -> None:
@@ -51,14 +32,11 @@ def let_migrate() -> None:
 def distribute(url: str) -> None:
     """Distribute a migrated database of the coordinator, as docs/scaling.md says."""
     name = str(conninfo_to_dict(url)["dbname"])
-    coordinator, *workers = list_nodes()
+    create = sql.SQL("CREATE DATABASE {} ENCODING UTF8 TEMPLATE template0")
+    coordinator, *workers = _list_nodes()
     for worker in workers:
         with psycopg.connect(worker, autocommit=True) as conn:
-            conn.execute(
-                sql.SQL("CREATE DATABASE {} ENCODING UTF8 TEMPLATE template0").format(
-                    sql.Identifier(name)
-                )
-            )
+            conn.execute(create.format(sql.Identifier(name)))
         with psycopg.connect(make_conninfo(worker, dbname=name)) as conn:
             conn.execute("CREATE EXTENSION citus")
     with psycopg.connect(make_conninfo(coordinator, dbname=name), autocommit=True) as conn:
@@ -68,6 +46,7 @@ def distribute(url: str) -> None:
             conn.execute("SELECT citus_add_node(%s, %s)", _address(worker))
         with conn.transaction():
             conn.execute(f"SET LOCAL citus.shard_count = {SHARDS}".encode())
+            # One at a time, as psql sends them: Citus passes on the text of some.
             for statement in sqlparse.split(SCRIPT.read_text()):
                 conn.execute(statement.encode())
 
@@ -77,12 +56,12 @@ def copy_database(name: str, template: str) -> None:
     create = sql.SQL("CREATE DATABASE {} ENCODING UTF8 TEMPLATE {}").format(
         sql.Identifier(name), sql.Identifier(template)
     )
-    for node in list_nodes():
+    for node in _list_nodes():
         with psycopg.connect(node, autocommit=True) as conn:
 
             def is_done(conn: psycopg.Connection[Any] = conn) -> bool:
                 # Citus keeps a session of its own in each database that has been used.
-                conn.execute(_BUSY, [template])
+                conn.execute(_END_SESSIONS, [template])
                 try:
                     conn.execute(create)
                 except errors.ObjectInUse:
@@ -94,9 +73,21 @@ def copy_database(name: str, template: str) -> None:
 
 def drop_database(name: str) -> None:
     """Drop a database on each server that has it."""
-    on_each_node(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+    drop = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+    for node in _list_nodes():
+        with psycopg.connect(node, autocommit=True) as conn:
+            conn.execute(drop)
+
+
+def _list_nodes() -> list[str]:
+    """Return how to connect to each server of the cluster, the coordinator first."""
+    with psycopg.connect(COORDINATOR) as conn:
+        workers = conn.execute(_WORKERS).fetchall()
+    assert workers, "the database of CITUS_DATABASE_URL has no nodes: run citus_add_node() in it"
+    others = (make_conninfo(COORDINATOR, host=host, port=port) for host, port in workers)
+    return [COORDINATOR, *others]
 
 
 def _address(node: str) -> tuple[str, int]:
     params = conninfo_to_dict(node)
-    return str(params.get("host", "localhost")), int(params.get("port", 5432))
+    return str(params.get("host") or "localhost"), int(params.get("port") or 5432)
