@@ -30,8 +30,8 @@ AGAIN = $(if $(RETRY),|| { test $$? = 1 && $(MAKE) --no-print-directory test-fai
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check test-all test-long test-peers test-external test-failed test-browser test-clients fuzz faults hostile \
-	test-ha test-rolling bench bench-long bench-hot-path bench-isolation bench-pages bench-logging \
-	bench-deletion bench-migrations bench-releases \
+	test-ha test-citus test-rolling bench bench-long bench-hot-path bench-isolation bench-pages \
+	bench-logging bench-deletion bench-migrations bench-releases \
 	lint lint-types lint-migrations explain database-docs lock audit migrate clean
 
 help: ## list the targets
@@ -68,6 +68,11 @@ test-ha: $(INSTALLED) ## kill the primary, a standby and etcd of three nodes wit
 # 20,000 tasks with make test-long
 test-rolling: $(INSTALLED) ## deploy over the release before, beside 1,000,000 tasks, with nginx and git
 	@FAULTS=long $(PYTEST) tests/faults/external/test_rolling_deploy.py $(ARGS)
+
+# A superuser's URI of a database that has the extension and its nodes. It runs a quarter of an hour.
+test-citus: $(INSTALLED) ## run the functional tests on the Citus coordinator that CITUS_DATABASE_URL names
+	@test -n "$$CITUS_DATABASE_URL" || { echo "taskapi: set CITUS_DATABASE_URL to a superuser's URI of a Citus coordinator with its nodes" >&2; exit 1; }
+	@$(PYTEST) tests/tasks tests/accounts tests/database -m 'not long and not one_server' $(ARGS)
 
 test-peers: $(INSTALLED) $(PEERS_INSTALLED) ## start each stack that the bench compares with, and check its answers
 	@$(PYTEST) tests/external/test_bench_programs.py $(ARGS)
