@@ -21,6 +21,8 @@ COVERAGE := --cov --cov-report=term-missing:skip-covered
 # make test ARGS='-k pages'
 ARGS :=
 PYTEST := $(PY) -m pytest
+# The external ones too, which pytest would leave out if they were named beside their parent
+EVERY_FOLDER := --override-ini norecursedirs='.*'
 # Two processes, each with a PostgreSQL and a service of its own
 PARALLEL := --numprocesses 2 --dist worksteal
 # With RETRY=1, tests that fail (pytest's exit code 1) run once more, alone and one at a time, because
@@ -54,7 +56,7 @@ test-all: $(INSTALLED) ## run all tests with coverage, and the linters
 	@$(MAKE) --no-print-directory lint
 
 test-long: $(INSTALLED) ## repeat races and random histories very often, and faults that need other programs
-	@$(PYTEST) -m long tests tests/faults/external $(ARGS)
+	@$(PYTEST) $(EVERY_FOLDER) -m long tests $(ARGS)
 
 test-external: $(INSTALLED) ## run the tests that need other programs: those that .ci/run names
 	@$(PYTEST) tests/external -m 'not ha and not peers' $(ARGS) \
@@ -90,7 +92,7 @@ fuzz: $(INSTALLED) ## send 10,000 requests that the OpenAPI document allows or f
 	@PYTHONPATH=tools exec $(PY) -m tests.fuzz
 
 faults: $(INSTALLED) ## cause faults for half an hour, and renew the table in docs/faults.md
-	@FAULTS=long $(PYTEST) tests/faults tests/faults/external
+	@FAULTS=long $(PYTEST) $(EVERY_FOLDER) tests/faults
 
 hostile: $(INSTALLED) ## measure what ten normal users notice of one that misbehaves
 	@FAULTS=long $(PYTEST) -p no:randomly tests/faults/test_hostile.py \
