@@ -2,7 +2,14 @@
 -- @param user_id uuid
 -- @param members jsonb: the task's members by column name; an absent one is null
 -- @return the task
-INSERT INTO tasks (user_id, title, description, completed)
-SELECT %(user_id)s::uuid, given.title, given.description, given.completed
+INSERT INTO tasks (
+    user_id, title, description, completed, due_on, priority, labels, position
+)
+SELECT
+    %(user_id)s::uuid,
+    given.title, given.description, given.completed, given.due_on, given.priority, given.labels,
+    given.position
 FROM jsonb_populate_record(NULL::tasks, %(members)s) AS given
-RETURNING id, user_id, title, description, completed, created_at, updated_at;
+RETURNING
+    id, user_id, title, description, completed, due_on, priority, labels, position, completed_at,
+    created_at, updated_at;

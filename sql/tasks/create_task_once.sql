@@ -13,7 +13,10 @@
 -- @return the task; is_same_request: the key has this request_hash; is_replay: nothing was created;
 -- retry_after: null, or for how many seconds the user can have no more keys, without a task then
 WITH candidate AS MATERIALIZED (
-    SELECT gen_random_uuid() AS id, given.title, given.description, given.completed
+    SELECT
+        gen_random_uuid() AS id,
+        given.title, given.description, given.completed, given.due_on, given.priority, given.labels,
+        given.position
     FROM jsonb_populate_record(NULL::tasks, %(members)s) AS given
 ), claimed AS (
     INSERT INTO idempotency_keys (user_id, key, request_hash, task_id)
@@ -35,10 +38,13 @@ WITH candidate AS MATERIALIZED (
     ON CONFLICT (user_id, key) DO UPDATE SET key = excluded.key
     RETURNING user_id, request_hash, task_id, created_at
 ), created AS (
-    INSERT INTO tasks (user_id, id, title, description, completed)
+    INSERT INTO tasks (
+        user_id, id, title, description, completed, due_on, priority, labels, position
+    )
     SELECT
-        %(user_id)s::uuid, candidate.id, candidate.title, candidate.description,
-        candidate.completed
+        %(user_id)s::uuid,
+        candidate.id, candidate.title, candidate.description, candidate.completed, candidate.due_on,
+        candidate.priority, candidate.labels, candidate.position
     FROM candidate
     JOIN claimed ON claimed.task_id = candidate.id
     RETURNING id
@@ -62,6 +68,11 @@ SELECT
     candidate.title,
     candidate.description,
     candidate.completed,
+    candidate.due_on,
+    candidate.priority,
+    candidate.labels,
+    candidate.position,
+    CASE WHEN candidate.completed THEN claimed.created_at END AS completed_at,
     claimed.created_at,
     claimed.created_at AS updated_at,
     claimed.request_hash = %(request_hash)s AS is_same_request,

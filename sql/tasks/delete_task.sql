@@ -11,8 +11,9 @@ WITH clock AS MATERIALIZED (
     SELECT advance_clock(%(user_id)s::uuid) AS at
 ), target AS (
     SELECT
-        tasks.id, tasks.user_id, tasks.title, tasks.description, tasks.completed,
-        tasks.created_at, tasks.updated_at
+        tasks.id, tasks.user_id, tasks.title, tasks.description, tasks.completed, tasks.due_on,
+        tasks.priority, tasks.labels, tasks.position, tasks.completed_at, tasks.created_at,
+        tasks.updated_at
     FROM clock
     CROSS JOIN tasks
     WHERE tasks.user_id = %(user_id)s
@@ -26,7 +27,5 @@ WITH clock AS MATERIALIZED (
         AND coalesce(target.updated_at = ANY(%(versions)s::timestamptz[]), true)
     RETURNING tasks.id
 )
-SELECT
-    id, user_id, title, description, completed, created_at, updated_at,
-    EXISTS (SELECT id FROM deleted) AS is_written
+SELECT target.*, EXISTS (SELECT id FROM deleted) AS is_written
 FROM target;

@@ -33,7 +33,9 @@ WITH feed AS (
     FROM feed_epoch
     LEFT JOIN clocks ON clocks.user_id = %(user_id)s
 ), changed AS (
-    SELECT id, user_id, title, description, completed, created_at, updated_at
+    SELECT
+        id, user_id, title, description, completed, due_on, priority, labels, position,
+        completed_at, created_at, updated_at
     FROM tasks
     WHERE user_id = %(user_id)s
         AND (updated_at, id) > (%(after_at)s::timestamptz, %(after_id)s::uuid)
@@ -56,8 +58,8 @@ WITH feed AS (
         id AS task_id,
         updated_at AS changed_at,
         false AS is_deleted,
-        -- A control character has six bytes in JSON, all but the texts 300.
-        300 + octet_length(to_json(title)::text)
+        -- A control character has six bytes in JSON, all but the texts 500.
+        500 + octet_length(to_json(title)::text) + octet_length(to_json(labels)::text)
         + coalesce(octet_length(to_json(description)::text), 0) AS bytes
     FROM changed
     UNION ALL
@@ -76,7 +78,7 @@ WITH feed AS (
     LIMIT %(limit)s::integer + 1
 )
 SELECT
-    id, user_id, title, description, completed, created_at, updated_at,
+    changed.*,
     page.task_id, page.changed_at, page.is_deleted, page.is_full,
     feed.epoch, feed.clock_at, feed.is_purged
 FROM feed

@@ -4,8 +4,15 @@
 -- @param id uuid
 -- @param members jsonb: the task's members by column name; an absent one is null
 -- @return the task, or no row if there is one with this id
-INSERT INTO tasks (user_id, id, title, description, completed)
-SELECT %(user_id)s::uuid, %(id)s::uuid, given.title, given.description, given.completed
+INSERT INTO tasks (
+    user_id, id, title, description, completed, due_on, priority, labels, position
+)
+SELECT
+    %(user_id)s::uuid, %(id)s::uuid,
+    given.title, given.description, given.completed, given.due_on, given.priority, given.labels,
+    given.position
 FROM jsonb_populate_record(NULL::tasks, %(members)s) AS given
 ON CONFLICT (user_id, id) DO NOTHING
-RETURNING id, user_id, title, description, completed, created_at, updated_at;
+RETURNING
+    id, user_id, title, description, completed, due_on, priority, labels, position, completed_at,
+    created_at, updated_at;

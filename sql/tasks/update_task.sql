@@ -13,8 +13,9 @@ WITH clock AS MATERIALIZED (
     SELECT advance_clock(%(user_id)s::uuid) AS at
 ), target AS (
     SELECT
-        tasks.id, tasks.user_id, tasks.title, tasks.description, tasks.completed,
-        tasks.created_at, tasks.updated_at
+        tasks.id, tasks.user_id, tasks.title, tasks.description, tasks.completed, tasks.due_on,
+        tasks.priority, tasks.labels, tasks.position, tasks.completed_at, tasks.created_at,
+        tasks.updated_at
     FROM clock
     CROSS JOIN tasks
     WHERE tasks.user_id = %(user_id)s
@@ -23,8 +24,12 @@ WITH clock AS MATERIALIZED (
     FOR UPDATE OF tasks NOWAIT
 ), changed AS (
     UPDATE tasks
-    SET (title, description, completed) = (
-        SELECT given.title, given.description, given.completed
+    SET (
+        title, description, completed, due_on, priority, labels, position
+    ) = (
+        SELECT
+            given.title, given.description, given.completed, given.due_on, given.priority,
+            given.labels, given.position
         FROM jsonb_populate_record(tasks, %(changes)s) AS given  -- noqa: RF03
     )
     FROM target
@@ -32,12 +37,13 @@ WITH clock AS MATERIALIZED (
         AND tasks.id = target.id
         AND coalesce(target.updated_at = ANY(%(versions)s::timestamptz[]), true)
     RETURNING
-        tasks.id, tasks.user_id, tasks.title, tasks.description, tasks.completed,
-        tasks.created_at, tasks.updated_at
+        tasks.id, tasks.user_id, tasks.title, tasks.description, tasks.completed, tasks.due_on,
+        tasks.priority, tasks.labels, tasks.position, tasks.completed_at, tasks.created_at,
+        tasks.updated_at
 )
-SELECT id, user_id, title, description, completed, created_at, updated_at, true AS is_written
+SELECT changed.*, true AS is_written  -- noqa: AM07
 FROM changed
 UNION ALL
-SELECT id, user_id, title, description, completed, created_at, updated_at, false AS is_written
+SELECT target.*, false AS is_written
 FROM target
 WHERE NOT EXISTS (SELECT id FROM changed);

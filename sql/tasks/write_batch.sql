@@ -30,12 +30,14 @@ WITH clock AS MATERIALIZED (
     FROM
         jsonb_array_elements(%(operations)s::jsonb) WITH ORDINALITY AS given (operation, number)
 ), target AS MATERIALIZED (
-    SELECT id, user_id, title, description, completed, created_at, updated_at
+    SELECT found.*
     FROM clock
     CROSS JOIN operation
     -- Each task by the primary key: for another join the planner may read all of the user's tasks.
     CROSS JOIN LATERAL (  -- noqa: disable=RF03
-        SELECT id, user_id, title, description, completed, created_at, updated_at
+        SELECT
+            id, user_id, title, description, completed, due_on, priority, labels, position,
+            completed_at, created_at, updated_at
         FROM tasks
         WHERE user_id = %(user_id)s
             AND id = operation.task_id
@@ -52,7 +54,7 @@ WITH clock AS MATERIALIZED (
             WHEN operation.op = 'update' THEN 200
             ELSE 204
         END AS status,
-        octet_length(to_json(target.title)::text)
+        octet_length(to_json(target.title)::text) + octet_length(to_json(target.labels)::text)
         + coalesce(octet_length(to_json(target.description)::text), 0) AS bytes
     FROM operation
     LEFT JOIN target ON target.id = operation.task_id
@@ -71,19 +73,30 @@ WITH clock AS MATERIALIZED (
         AND tasks.id = outcome.task_id
     RETURNING tasks.id
 ), created AS (
-    INSERT INTO tasks (user_id, id, title, description, completed)
-    SELECT %(user_id)s::uuid, outcome.task_id, given.title, given.description, given.completed
+    INSERT INTO tasks (
+        user_id, id, title, description, completed, due_on, priority, labels, position
+    )
+    SELECT
+        %(user_id)s::uuid, outcome.task_id,
+        given.title, given.description, given.completed, given.due_on, given.priority, given.labels,
+        given.position
     FROM verdict
     -- What is deleted makes room for what is created, within the limit of a user's tasks.
     CROSS JOIN (SELECT count(id) AS tasks FROM deleted) AS room  -- noqa: ST05
     CROSS JOIN outcome
     CROSS JOIN jsonb_populate_record(NULL::tasks, outcome.members) AS given  -- noqa: RF01
     WHERE verdict.may_write AND outcome.status = 201
-    RETURNING id, user_id, title, description, completed, created_at, updated_at
+    RETURNING
+        id, user_id, title, description, completed, due_on, priority, labels, position,
+        completed_at, created_at, updated_at
 ), changed AS (
     UPDATE tasks
-    SET (title, description, completed) = (
-        SELECT given.title, given.description, given.completed
+    SET (
+        title, description, completed, due_on, priority, labels, position
+    ) = (
+        SELECT
+            given.title, given.description, given.completed, given.due_on, given.priority,
+            given.labels, given.position
         FROM jsonb_populate_record(tasks, outcome.members) AS given  -- noqa: RF01, RF03
     )
     FROM verdict
@@ -92,20 +105,22 @@ WITH clock AS MATERIALIZED (
         AND tasks.user_id = %(user_id)s
         AND tasks.id = outcome.task_id
     RETURNING
-        tasks.id, tasks.user_id, tasks.title, tasks.description, tasks.completed,
-        tasks.created_at, tasks.updated_at
+        tasks.id, tasks.user_id, tasks.title, tasks.description, tasks.completed, tasks.due_on,
+        tasks.priority, tasks.labels, tasks.position, tasks.completed_at, tasks.created_at,
+        tasks.updated_at
 ), shown AS (
-    SELECT id, user_id, title, description, completed, created_at, updated_at, 201 AS status
+    SELECT created.*, 201 AS status
     FROM created
     UNION ALL
-    SELECT id, user_id, title, description, completed, created_at, updated_at, 200 AS status
+    SELECT changed.*, 200 AS status
     FROM changed
     UNION ALL
-    SELECT id, user_id, title, description, completed, created_at, updated_at, 412 AS status
+    SELECT target.*, 412 AS status
     FROM target
 )
 SELECT
-    id, user_id, title, description, completed, created_at, updated_at,
+    id, user_id, title, description, completed, due_on, priority, labels, position, completed_at,
+    created_at, updated_at,
     outcome.status, verdict.may_write AS is_written, verdict.is_too_large
 FROM outcome
 CROSS JOIN verdict

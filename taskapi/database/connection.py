@@ -235,5 +235,6 @@ def _adapters() -> AdaptersMap:
     adapters = AdaptersMap(psycopg.adapters)
     adapters.register_dumper(dict, JsonDumper)
     adapters.register_loader("uuid", TextLoader)
+    adapters.register_loader("date", TextLoader)
     adapters.register_loader("timestamptz", TimestampLoader)
     return adapters

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from hashlib import sha384
 from urllib.parse import quote, urlencode
@@ -19,6 +19,20 @@ from taskapi.web.payloads import query_pairs
 from taskapi.web.public_url import public_url
 
 SIGNED = re.compile(r"[A-Za-z0-9_.-]+")
+
+
+# The filters of the first release: part of the scope also if they are not given.
+ALWAYS_IN_SCOPE = ("completed", "q")
+
+
+def scope_of(filters: Mapping[str, object]) -> list[object]:
+    """Return what a cursor's scope says of a list's filters.
+
+    A filter that is added says nothing unless it is given, so that cursors outlive a release.
+    """
+    added = filters.keys() - ALWAYS_IN_SCOPE
+    given = sorted((name, filters[name]) for name in added if filters[name] is not None)
+    return [*(filters[name] for name in ALWAYS_IN_SCOPE), *given]
 
 
 def read_cursor(cursor: str | None, *scope: object) -> Position | None:

@@ -31,21 +31,30 @@ Members = Mapping[str, Any]
 
 
 class Position(NamedTuple):
-    """A task's position in the order of a list."""
+    """A task's position in the order of a list: the value of the column that it goes by, the id."""
 
-    created_at: str
+    value: str
     id: str
 
 
+FIRST_ID, LAST_ID = "00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"
+
 # Before the first task of each order. Values rather than conditions, because under row-level
 # security the planner uses an index only for comparisons with the index's own operators.
-NEWEST = Position("infinity", "ffffffff-ffff-ffff-ffff-ffffffffffff")
-OLDEST = Position("-infinity", "00000000-0000-0000-0000-000000000000")
+NEWEST = Position("infinity", LAST_ID)
+OLDEST = Position("-infinity", FIRST_ID)
+FIRST_DUE = Position("-infinity", FIRST_ID)
+TOP = Position("", FIRST_ID)
+
+# Where a list has tasks without the value that it goes by: after all others.
+ABSENT = {"due_on": "infinity", "position": "~"}
 
 # The most that a page has, in bytes of JSON, and the most tasks that are read for it.
 MAX_PAGE_BYTES = 2 * 1024 * 1024
 MAX_CANDIDATES = 10_000
 
+# What a list returns besides a task.
+ABOUT_A_LIST = ("is_match", "is_end", "page_bytes")
 # What list_changes returns besides a task.
 ABOUT_A_CHANGE = (
     *("task_id", "changed_at", "is_deleted", "is_full"),
@@ -151,26 +160,28 @@ def put_task(*, user_id: str, id: str, members: Members) -> Task:
 
 def list_tasks(*, user_id: str, after: Position | None, limit: int, **filters: Any) -> Page:
     """Return up to `limit` tasks after a position, newest first. A filter of None accepts all."""
-    rows = (
-        pool.current()
-        .as_user(user_id)
-        .within(_limit_search(filters))
-        .read("list_tasks", **_extent(after or NEWEST, limit, filters), **filters)
-    )
-    return _page(rows, limit)
+    return _list("list_tasks", "created_at", user_id, after or NEWEST, limit, filters)
 
 
 def list_tasks_oldest_first(
     *, user_id: str, after: Position | None, limit: int, **filters: Any
 ) -> Page:
     """Return up to `limit` tasks after a position, oldest first. A filter of None accepts all."""
-    rows = (
-        pool.current()
-        .as_user(user_id)
-        .within(_limit_search(filters))
-        .read("list_tasks_oldest_first", **_extent(after or OLDEST, limit, filters), **filters)
-    )
-    return _page(rows, limit)
+    return _list("list_tasks_oldest_first", "created_at", user_id, after or OLDEST, limit, filters)
+
+
+def list_tasks_by_due_on(
+    *, user_id: str, after: Position | None, limit: int, **filters: Any
+) -> Page:
+    """Return up to `limit` tasks after a position, by due date, those without one last."""
+    return _list("list_tasks_by_due_on", "due_on", user_id, after or FIRST_DUE, limit, filters)
+
+
+def list_tasks_by_position(
+    *, user_id: str, after: Position | None, limit: int, **filters: Any
+) -> Page:
+    """Return up to `limit` tasks after a position, in manual order, those without one last."""
+    return _list("list_tasks_by_position", "position", user_id, after or TOP, limit, filters)
 
 
 def get_task(*, user_id: str, id: str) -> Task | None:
@@ -227,7 +238,7 @@ def list_changes(*, user_id: str, since: FeedPosition | None, limit: int) -> Cha
         .as_user(user_id)
         .read(
             "list_changes",
-            after_at=since.at if since else NEWEST.created_at,
+            after_at=since.at if since else NEWEST.value,
             after_id=since.id if since else NEWEST.id,
             limit=limit,
             max_bytes=MAX_PAGE_BYTES,
@@ -284,37 +295,60 @@ def write_batch(*, user_id: str, operations: list[Members], atomic: bool) -> Bat
     raise DatabaseUnavailable("write_batch: its tasks come and go")
 
 
-def _extent(after: Position, limit: int, filters: Members) -> dict[str, Any]:
-    """Return where a page starts, and how much it may have."""
+def _list(
+    name: str, column: str, user_id: str, after: Position, limit: int, filters: Members
+) -> Page:
+    """Return the page of a list after a position in the order of a column."""
     is_filtered = any(value is not None for value in filters.values())
-    return {
-        "after_created_at": after.created_at,
-        "after_id": after.id,
-        "candidates": MAX_CANDIDATES if is_filtered else limit + 1,
-        "limit": limit,
-        "max_bytes": MAX_PAGE_BYTES,
-    }
+    # A search has a time limit of its own.
+    is_search = filters.get("q") is not None
+    rows = (
+        pool.current()
+        .as_user(user_id)
+        .within(config.current().db_search_timeout if is_search else math.inf)
+        .read(
+            name,
+            **{f"after_{column}": after.value},
+            after_id=after.id,
+            candidates=MAX_CANDIDATES if is_filtered else limit + 1,
+            limit=limit,
+            max_bytes=MAX_PAGE_BYTES,
+            **filters,
+        )
+    )
 
+    def position(task: Task) -> Position:
+        value = task[column]
+        return Position(ABSENT[column] if value is None else value, task["id"])
 
-def _limit_search(filters: Members) -> float:
-    """Return how many seconds a list may take: a search has a limit of its own."""
-    return config.current().db_search_timeout if filters.get("q") is not None else math.inf
-
-
-def _page(rows: list[dict[str, Any]], limit: int) -> Page:
-    """Return the page that the rows of a list make."""
     tasks: list[Task] = []
     next = None
+    page_bytes = 0
     for row in rows:
-        is_match, is_end, is_full = (row.pop(name) for name in ("is_match", "is_end", "is_full"))
+        is_match, is_end, page_bytes = (row.pop(name) for name in ABOUT_A_LIST)
         if len(tasks) == limit:
-            next = Position(tasks[-1]["created_at"], tasks[-1]["id"])
+            next = position(tasks[-1])
             break
         if is_match:
             tasks.append(row)
-        if is_end or is_full:
-            next = Position(row["created_at"], row["id"])
+        if is_end or page_bytes >= MAX_PAGE_BYTES:
+            next = position(row)
+    # In JSON a character of a text has at most six times its bytes, and all but the texts 600.
+    if 6 * page_bytes + 600 * len(tasks) > MAX_PAGE_BYTES:
+        fitting = _cut(tasks)
+        if len(fitting) < len(tasks):
+            return Page(fitting, position(fitting[-1]))
     return Page(tasks, next)
+
+
+def _cut(tasks: list[Task]) -> list[Task]:
+    """Return the first tasks, up to the one with which their JSON reaches MAX_PAGE_BYTES."""
+    size = 0
+    for number, task in enumerate(tasks, 1):
+        size += len(orjson.dumps(task)) + len(",")
+        if size >= MAX_PAGE_BYTES:
+            return tasks[:number]
+    return tasks
 
 
 def _written(rows: list[Task]) -> Task | None:

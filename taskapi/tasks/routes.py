@@ -44,7 +44,12 @@ COMPLETE = CompleteTaskSchema()
 COMPLETE_QUERY = CompleteTaskQuerySchema()
 STORED_TITLE = StoredTitleSchema()
 
-LISTS = {"-created_at": queries.list_tasks, "created_at": queries.list_tasks_oldest_first}
+LISTS = {
+    "-created_at": queries.list_tasks,
+    "created_at": queries.list_tasks_oldest_first,
+    "due_on": queries.list_tasks_by_due_on,
+    "position": queries.list_tasks_by_position,
+}
 
 
 class Segment(BaseConverter):
@@ -92,7 +97,7 @@ def list_tasks(user_id: str) -> Response:
     """List tasks, a page at a time."""
     query = load_query(LIST)
     sort, limit, cursor = query.pop("sort"), query.pop("limit"), query.pop("cursor")
-    scope = (user_id, sort, *query.values())
+    scope = (user_id, sort, *pages.scope_of(query))
     after = pages.read_cursor(cursor, *scope)
     tasks, next = LISTS[sort](user_id=user_id, after=after, limit=limit, **query)
     link = pages.link_next(next, *scope) if next else ""

@@ -9,8 +9,10 @@ from marshmallow import validate
 
 from taskapi.web.fields import (
     Array,
+    Date,
     Flag,
     Identifier,
+    Integer,
     QueryFlag,
     QueryInteger,
     RequestSchema,
@@ -18,9 +20,12 @@ from taskapi.web.fields import (
     StoredText,
     StrippedText,
     Text,
+    TextSet,
     at_most,
     length,
 )
+
+SORTS = ("-created_at", "created_at", "due_on", "position")
 
 
 def operation(name: str) -> Text:
@@ -35,17 +40,29 @@ class UpdateTaskSchema(RequestSchema):
     description = StoredText(allow_none=True, validate=length(0, 10_000))
 
 
-class CreateTaskSchema(UpdateTaskSchema):
-    """The body of POST /api/{user_id}/tasks."""
-
-    completed = Flag(load_default=False)
-
-
 class PatchTaskSchema(UpdateTaskSchema):
     """The body of PATCH /api/{user_id}/tasks/{id}: absent members are unchanged."""
 
     title = SingleLine(validate=length(1, 500))
     completed = Flag()
+    due_on = Date(allow_none=True)
+    priority = Integer(0, 9)
+    labels = TextSet(most=20, low=1, high=50)
+    position = Text(
+        allow_none=True,
+        validate=validate.Regexp(
+            r"[0-9A-Za-z]{1,64}\Z", error="Must have 1 to 64 of the characters 0-9, A-Z and a-z"
+        ),
+    )
+
+
+class CreateTaskSchema(PatchTaskSchema):
+    """The body of POST /api/{user_id}/tasks."""
+
+    title = SingleLine(required=True, validate=length(1, 500))
+    completed = Flag(load_default=False)
+    priority = Integer(0, 9, load_default=0)
+    labels = TextSet(most=20, low=1, high=50, load_default=list)
 
 
 class CreateOperationSchema(CreateTaskSchema):
@@ -118,9 +135,12 @@ class ListTasksSchema(RequestSchema):
     cursor = Text(load_default=None)
     completed = QueryFlag(load_default=None)
     q = StoredText(load_default=None, validate=length(1, 100))
+    due_from = Date(load_default=None)
+    due_to = Date(load_default=None)
+    label = StoredText(load_default=None, validate=length(1, 50))
+    priority_from = QueryInteger(0, 9, load_default=None)
+    priority_to = QueryInteger(0, 9, load_default=None)
     sort = Text(
         load_default="-created_at",
-        validate=validate.OneOf(
-            ["-created_at", "created_at"], error="Must be -created_at or created_at"
-        ),
+        validate=validate.OneOf(SORTS, error="Must be -created_at, created_at, due_on or position"),
     )

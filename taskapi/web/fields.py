@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import date
 from typing import Any, ClassVar
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
@@ -119,6 +120,41 @@ class Flag(fields.Field[bool]):
         return value
 
 
+class Integer(fields.Field[int]):
+    """A JSON number that is whole, from `low` to `high`. `true` and `1.0` are not whole numbers."""
+
+    default_error_messages = {
+        "required": "Field required",
+        "null": "Must not be null",
+        "invalid": "Must be a whole number from {low} to {high}",
+    }
+
+    def __init__(self, low: int, high: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.low, self.high = low, high
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> int:
+        if type(value) is not int or not self.low <= value <= self.high:
+            raise self.make_error("invalid", low=self.low, high=self.high)
+        return value
+
+
+class Date(Text):
+    """A calendar date, YYYY-MM-DD (RFC 3339's full-date), in JSON or a query string."""
+
+    default_error_messages = {"date": "Must be a date, YYYY-MM-DD"}
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+            raise self.make_error("date")
+        try:
+            date.fromisoformat(text)
+        except ValueError as error:
+            raise self.make_error("date") from error
+        return text
+
+
 class Array(fields.Field[list[Any]]):
     """A JSON array."""
 
@@ -132,6 +168,37 @@ class Array(fields.Field[list[Any]]):
         if not isinstance(value, list):
             raise self.make_error("invalid")
         return value
+
+
+class TextSet(Array):
+    """A JSON array of at most `most` distinct strings of `low` to `high` characters, trimmed."""
+
+    default_error_messages = {
+        "most": "Must have at most {most} elements",
+        "elements": "Must have strings of {low} to {high} characters, without white space at the"
+        " ends",
+        "distinct": "Must not have an element twice",
+    }
+
+    def __init__(self, most: int, low: int, high: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.most, self.low, self.high = most, low, high
+        self._element = StrippedText(validate=length(low, high))
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> list[Any]:
+        texts = super()._deserialize(value, attr, data, **kwargs)
+        if len(texts) > self.most:
+            raise self.make_error("most", most=self.most)
+        for text in texts:
+            try:
+                is_good = self._element.deserialize(text) == text
+            except ValidationError:
+                is_good = False
+            if not is_good:
+                raise self.make_error("elements", low=self.low, high=self.high)
+        if len(set(texts)) < len(texts):
+            raise self.make_error("distinct")
+        return texts
 
 
 class QueryFlag(Text):
