@@ -12,8 +12,13 @@ SELECT
     %(password_hash)s
 FROM generate_series(1, 2 + (%(tasks)s - 2000) / 20) AS numbers (number);
 
-INSERT INTO tasks (id, user_id, title, description, completed, created_at, updated_at)
+-- The lines of completed_at are left out for a schema that is older than this column.
+INSERT INTO tasks (
+    completed_at,
+    id, user_id, title, description, completed, created_at, updated_at
+)
 SELECT
+    CASE WHEN number %% 3 = 0 THEN made_at END AS completed_at,
     md5('task ' || number)::uuid,
     md5('user ' || CASE
         WHEN number <= 2000 THEN (number + 999) / 1000

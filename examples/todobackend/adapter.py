@@ -6,7 +6,8 @@ up for at its start: so it runs as one process.
 What it has to invent, for taskapi has nothing like it:
 
 - who calls: taskapi wants a user and a token, todobackend knows neither;
-- `order`: a number by which clients sort. It is kept in the task's description;
+- `order`: a number by which clients sort. It is kept as the task's position, of 17 digits, which
+  are in the same order byte by byte;
 - `url`: where the todo is. taskapi says so in `Location` of a new task only;
 - DELETE of the whole list: one DELETE for each task, which is neither one request nor one
   transaction;
@@ -21,6 +22,10 @@ from typing import Any
 import httpx
 from flask import Flask, Response, jsonify, request, url_for
 from flask_cors import CORS
+
+
+# Larger than the greatest whole number of JavaScript, 2**53 - 1.
+MIDDLE = 10**16
 
 
 class Tasks:
@@ -45,7 +50,7 @@ class Tasks:
     def list_all(self) -> list[dict[str, Any]]:
         """Return the tasks of all pages."""
         tasks: list[dict[str, Any]] = []
-        url = self.path
+        url = f"{self.path}?sort=position"
         while url:
             page = self.http.get(url).raise_for_status()
             tasks += page.json()
@@ -60,11 +65,11 @@ def create_adapter(base_url: str) -> Flask:
     tasks = Tasks(base_url)
 
     def as_todo(task: dict[str, Any]) -> dict[str, Any]:
-        order = task["description"]
+        position = task["position"]
         return {
             "title": task["title"],
             "completed": task["completed"],
-            "order": None if order is None else int(order),
+            "order": None if position is None else int(position) - MIDDLE,
             "url": url_for("read", id=task["id"], _external=True),
         }
 
@@ -73,7 +78,7 @@ def create_adapter(base_url: str) -> Flask:
         members = {name: todo[name] for name in ("title", "completed") if name in todo}
         if "order" in todo:
             order = todo["order"]
-            members["description"] = None if order is None else str(int(order))
+            members["position"] = None if order is None else f"{MIDDLE + int(order):017}"
         return members
 
     def answer(response: httpx.Response) -> tuple[Response, int]:

@@ -10,7 +10,12 @@ import httpx
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
-MEMBERS = {"id", "user_id", "title", "description", "completed", "created_at", "updated_at"}
+DATE = re.compile(r"\d{4}-\d\d-\d\d")
+POSITION = re.compile(r"[0-9A-Za-z]{1,64}")
+MEMBERS = {
+    *("id", "user_id", "title", "description", "completed", "due_on", "priority", "labels"),
+    *("position", "completed_at", "created_at", "updated_at"),
+}
 
 # What would give away what is inside: SQL, names of the schema, libraries, paths, tracebacks.
 INTERNALS = re.compile(
@@ -22,13 +27,19 @@ INTERNALS = re.compile(
 
 
 def assert_task(task: dict[str, Any]) -> None:
-    """A task has its seven members, of the right types and forms."""
+    """A task has its members, of the right types and forms."""
     assert set(task) == MEMBERS
     assert UUID.fullmatch(task["id"])
     assert UUID.fullmatch(task["user_id"])
     assert isinstance(task["title"], str)
     assert task["description"] is None or isinstance(task["description"], str)
     assert isinstance(task["completed"], bool)
+    assert task["due_on"] is None or DATE.fullmatch(task["due_on"])
+    assert task["priority"] in range(10)
+    assert all(isinstance(label, str) for label in task["labels"])
+    assert task["position"] is None or POSITION.fullmatch(task["position"])
+    assert task["completed"] == (task["completed_at"] is not None)
+    assert task["completed_at"] is None or TIMESTAMP.fullmatch(task["completed_at"])
     assert TIMESTAMP.fullmatch(task["created_at"])
     assert TIMESTAMP.fullmatch(task["updated_at"])
 

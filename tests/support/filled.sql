@@ -11,23 +11,40 @@ FROM generate_series(1, 20000) AS number;
 -- Without the triggers, which would set all times to now.
 SET session_replication_role = replica;
 
-INSERT INTO tasks (user_id, title, description, completed, created_at, updated_at)
+INSERT INTO tasks (
+    user_id, title, description, completed, completed_at, created_at, updated_at,
+    due_on, priority, labels, position
+)
 SELECT
-    users.id,
-    'Task ' || number || ' of ' || users.email,
-    CASE WHEN random() < 0.5 THEN repeat('What is to be done. ', (random() * 20)::integer) END,
-    random() < 0.7,
-    timestamptz '2026-01-01' + random() * interval '365 days' AS made_at,
-    timestamptz '2026-01-01' + random() * interval '365 days'
-FROM users
-CROSS JOIN LATERAL generate_series(
-    1,
-    CASE
-        WHEN users.email = 'user1@example.com' THEN 100000
-        WHEN users.created_at <= timestamptz '2025-01-01 00:20' THEN 500
-        ELSE 2 + abs(hashtext(users.email)) % 13
-    END
-) AS number
+    user_id, title, description, is_completed,
+    CASE WHEN is_completed THEN updated_at END,
+    made_at, updated_at,
+    -- One task in three is due on a day, and one in three has a position.
+    CASE WHEN number % 3 = 0 THEN (made_at + interval '30 days')::date END,
+    number % 10,
+    CASE WHEN number % 5 = 0 THEN ARRAY['label ' || number % 7, 'another'] ELSE '{}' END,
+    CASE WHEN number % 3 = 1 THEN 'a' || left(md5(number::text), 4) END
+FROM (
+    SELECT
+        users.id AS user_id,
+        number,
+        'Task ' || number || ' of ' || users.email AS title,
+        CASE
+            WHEN random() < 0.5 THEN repeat('What is to be done. ', (random() * 20)::integer)
+        END AS description,
+        random() < 0.7 AS is_completed,
+        timestamptz '2026-01-01' + random() * interval '365 days' AS made_at,
+        timestamptz '2026-01-01' + random() * interval '365 days' AS updated_at
+    FROM users
+    CROSS JOIN LATERAL generate_series(
+        1,
+        CASE
+            WHEN users.email = 'user1@example.com' THEN 100000
+            WHEN users.created_at <= timestamptz '2025-01-01 00:20' THEN 500
+            ELSE 2 + abs(hashtext(users.email)) % 13
+        END
+    ) AS number
+) AS made
 ORDER BY made_at;
 
 -- One task in ten was deleted in the last months.

@@ -55,10 +55,18 @@ BATCH = json.dumps(
         {"op": "delete", "id": str(uuid.UUID(int=999))},
     ]
 )
-PAGE = {"limit": 1000, "candidates": 1001, "max_bytes": 2**21, "completed": None, "q": None}
+PAGE = {
+    **{"limit": 1000, "candidates": 1001, "max_bytes": 2**21, "completed": None, "q": None},
+    **{"due_from": None, "due_to": None, "label": None},
+    **{"priority_from": None, "priority_to": None},
+}
 FILTERED = {**PAGE, "candidates": MAX_CANDIDATES}
 NEWEST = {"after_created_at": "infinity", "after_id": "ffffffff-ffff-ffff-ffff-ffffffffffff"}
 OLDEST = {"after_created_at": "-infinity", "after_id": "00000000-0000-0000-0000-000000000000"}
+FIRST_DUE = {"after_due_on": "-infinity", "after_id": "00000000-0000-0000-0000-000000000000"}
+LAST_DUE = {"after_due_on": "infinity", "after_id": "00000000-0000-0000-0000-000000000000"}
+TOP = {"after_position": "", "after_id": "00000000-0000-0000-0000-000000000000"}
+BOTTOM = {"after_position": "~", "after_id": "00000000-0000-0000-0000-000000000000"}
 ATTEMPT = {
     "client": "2001:db8:1:2::/64",
     "block": "2001:db8:1::/48",
@@ -66,13 +74,13 @@ ATTEMPT = {
 }
 
 
-def a_list(params: Mapping[str, Any]) -> Expected:
+def a_list(params: Mapping[str, Any], column: str = "created_at") -> Expected:
     """Return what is expected of a page of a list: it starts at its position in the index."""
     return Expected(
         "taskapi_user",
-        {"tasks_user_id_created_at_id_idx"},
+        {f"tasks_user_id_{column}_id_idx"},
         params,
-        condition="ROW(created_at, id) ",
+        condition="ROW(created_at, id) " if column == "created_at" else f"ROW(COALESCE({column}, ",
         buffers=3000 if params["candidates"] == MAX_CANDIDATES else 250,
     )
 
@@ -191,6 +199,19 @@ EXPECTED = {
     "list_tasks_oldest_first, from the middle": a_list(PAGE),
     "list_tasks_oldest_first, completed": a_list({**FILTERED, "completed": False}),
     "list_tasks_oldest_first, searched": a_list({**FILTERED, "q": "no such text"}),
+    "list_tasks_by_due_on": a_list({**PAGE, **FIRST_DUE}, "due_on"),
+    "list_tasks_by_due_on, from the end": a_list({**PAGE, **LAST_DUE}, "due_on"),
+    "list_tasks_by_due_on, of a week": a_list(
+        {**FILTERED, **FIRST_DUE, "due_from": "2026-06-01", "due_to": "2026-06-07"}, "due_on"
+    ),
+    "list_tasks_by_due_on, labelled": a_list(
+        {**FILTERED, **FIRST_DUE, "label": "another", "priority_from": 1}, "due_on"
+    ),
+    "list_tasks_by_position": a_list({**PAGE, **TOP}, "position"),
+    "list_tasks_by_position, from the end": a_list({**PAGE, **BOTTOM}, "position"),
+    "list_tasks_by_position, completed": a_list(
+        {**FILTERED, **TOP, "completed": False}, "position"
+    ),
     # It deletes 1,000.
     "purge_idempotency_keys": Expected(
         "taskapi_login", {"idempotency_keys_created_at_idx"}, buffers=4000

@@ -13,12 +13,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from taskapi.database.statements import STATEMENTS
-from taskapi.tasks.queries import NEWEST, OLDEST
+from taskapi.tasks.queries import FIRST_DUE, NEWEST, OLDEST, TOP
 from tests.support.accounts import Account
 from tests.support.checks import assert_faults, assert_task
 from tests.support.plans import nodes
 
-LIST_STATEMENTS = ["list_tasks", "list_tasks_oldest_first"]
+# The index of each list, and where its first page starts.
+LIST_STATEMENTS = {
+    "list_tasks": ("created_at", NEWEST),
+    "list_tasks_oldest_first": ("created_at", OLDEST),
+    "list_tasks_by_due_on": ("due_on", FIRST_DUE),
+    "list_tasks_by_position": ("position", TOP),
+}
 
 
 def next_url(response: httpx.Response) -> str | None:
@@ -246,25 +252,30 @@ def test_the_index_finds_a_page_and_gives_its_order(
     """Whatever the filters: nothing is sorted, and nothing before the cursor is read."""
     insert_tasks(database, user, 3000)
     database.execute(
-        "UPDATE tasks SET created_at = now() - title::integer * interval '1 s' WHERE user_id = %s",
+        "UPDATE tasks SET created_at = now() - title::integer * interval '1 s',"
+        " due_on = date '2026-01-01' + title::integer, position = 'a' || title WHERE user_id = %s",
         [user.id],
     )
     database.execute("ANALYZE tasks")
+    column, start = LIST_STATEMENTS[name]
     rows = database.execute(
-        "SELECT created_at, id FROM tasks WHERE user_id = %s"
-        " ORDER BY created_at OFFSET 1500 LIMIT 1",
+        f"SELECT {column}, id FROM tasks WHERE user_id = %s ORDER BY {column} OFFSET 1500 LIMIT 1",
         [user.id],
     ).fetchone()
     assert rows is not None
-    start = NEWEST if name == "list_tasks" else OLDEST
     position = rows if with_cursor else start
     for completed, q in [(None, None), (False, None), (None, "1"), (False, "1")]:
         params = {
             "user_id": user.id,
-            "after_created_at": position[0],
+            f"after_{column}": position[0],
             "after_id": position[1],
             "completed": completed,
             "q": q,
+            "due_from": None,
+            "due_to": None,
+            "label": None,
+            "priority_from": None,
+            "priority_to": None,
             "limit": 10,
             "candidates": 11,
             "max_bytes": 2**21,
@@ -290,8 +301,10 @@ def test_the_index_finds_a_page_and_gives_its_order(
         assert not any("Sort" in node["Node Type"] for node in found)
         [scan] = [node for node in found if "Relation Name" in node]
         assert scan["Node Type"] == "Index Scan", scan
-        assert scan["Index Name"] == "tasks_user_id_created_at_id_idx"
-        assert "ROW(created_at, id)" in scan["Index Cond"]
+        order = ("created_at_id", "due_on_id", "position_id")
+        assert scan["Index Name"] in {f"tasks_user_id_{columns}_idx" for columns in order}
+        assert column in scan["Index Name"]
+        assert f"ROW({column}" in scan["Index Cond"] or "ROW(COALESCE" in scan["Index Cond"]
         assert scan["Actual Rows"] == 11
 
 

@@ -144,11 +144,13 @@ def test_it_ignores_members_that_a_client_cannot_set(user: Account) -> None:
         user_id=str(uuid.uuid4()),
         created_at="2000-01-01T00:00:00Z",
         updated_at=5,
-        priority={"nested": ["from", "a", "newer", "client"]},
+        completed_at="2000-01-01T00:00:00Z",
+        reminder={"nested": ["from", "a", "newer", "client"]},
     )
     assert made["user_id"] == user.id
     assert made["created_at"] > "2026"
     returned = made | {"title": "changed", "completed": True, "created_at": None, "new": 1}
+    returned |= {"priority": 9, "due_on": "2026-01-31", "labels": ["a"], "position": "a0"}
     response = user.request("PUT", f"/{made['id']}", json=returned)
     assert response.status_code == 200
     task = response.json()
@@ -230,7 +232,9 @@ def test_it_toggles(user: Account) -> None:
     assert [task["completed"] for task in seen] == [False, True, False, True]
     assert [task["updated_at"] for task in seen] == sorted({task["updated_at"] for task in seen})
     for later in seen[1:]:
-        assert later | {"completed": False, "updated_at": task["updated_at"]} == task
+        assert later["completed_at"] == (later["updated_at"] if later["completed"] else None)
+        same = {"completed": False, "completed_at": None, "updated_at": task["updated_at"]}
+        assert later | same == task
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "text/plain", None])
