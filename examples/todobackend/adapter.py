@@ -23,7 +23,6 @@ import httpx
 from flask import Flask, Response, jsonify, request, url_for
 from flask_cors import CORS
 
-
 # Larger than the greatest whole number of JavaScript, 2**53 - 1.
 MIDDLE = 10**16
 
