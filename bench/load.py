@@ -63,11 +63,12 @@ USUAL_REFUSALS = {"429"}
 
 @dataclass(frozen=True)
 class Audience:
-    """Which tasks are read, whose lists, and who creates: by the numbers of fill.sql."""
+    """Which tasks are read, whose lists, who creates and who changes: by numbers of fill.sql."""
 
     tasks: Sequence[int] = range(1, 1001)
     listers: Sequence[int] = (FIRST_OF_20,)
     creators: Sequence[int] = (CREATOR,)
+    writers: Sequence[int] = (WRITER,)
 
 
 def spread_over(dataset: Dataset, users: int = 400) -> Audience:
@@ -77,7 +78,7 @@ def spread_over(dataset: Dataset, users: int = 400) -> Audience:
     """
     others = range(FIRST_OF_20, dataset.users + 1)
     chosen = random.sample(others, min(users, len(others)))
-    return Audience([n for user in chosen for n in dataset.tasks_of(user)], chosen, chosen)
+    return Audience([n for user in chosen for n in dataset.tasks_of(user)], *[chosen] * 3)
 
 
 @dataclass
@@ -230,12 +231,14 @@ class Target:
                     for user in self._audience.creators:
                         rows.append((kind, self._list_path(user), self.token(user)))
                 case "put" | "toggle":
-                    path, token = self._list_path(WRITER), self.token(WRITER)
                     end = "/complete" if kind == "toggle" else ""
-                    for id, _, completed in self.dataset.run(
-                        "list_states", user_id=user_id(WRITER)
-                    ):
-                        rows.append((kind, f"{path}/{id}{end}", token, id, str(completed).lower()))
+                    for user in self._audience.writers:
+                        path, token = self._list_path(user), self.token(user)
+                        for id, _, completed in self._list_states(user):
+                            state = str(completed).lower()
+                            rows.append((kind, f"{path}/{id}{end}", token, id, state))
+                    # Not one user after the other: each clock lets one write at a time.
+                    random.shuffle(rows)
                 case "login":
                     for user in range(FIRST_OF_20, min(self.dataset.users, LOGINS) + 1):
                         email = f"user{user}@example.com"
@@ -285,6 +288,9 @@ class Target:
             )
         return answer.text
 
+    def _list_states(self, user: int) -> list[Any]:
+        return self.dataset.run("list_states", user_id=user_id(user))
+
     def _write(self, name: str, rows: Sequence[tuple[str, ...]]) -> Path:
         path = self._folder / name
         path.write_text("".join("\x1f".join(row) + "\x1e" for row in rows))
@@ -333,7 +339,8 @@ class Target:
     def _count_differing(self, run: str, states: dict[str, Any]) -> int:
         """Count the writer's tasks that aren't as the last answer said."""
         differing = 0
-        for id, title, completed in self.dataset.run("list_states", user_id=user_id(WRITER)):
+        states_of_all = (row for user in self._audience.writers for row in self._list_states(user))
+        for id, title, completed in states_of_all:
             said = states.get(id)
             if said == "unknown":  # toggled by two requests at once
                 continue

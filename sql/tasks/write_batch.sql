@@ -5,11 +5,9 @@
 --
 -- What each operation does is decided by its target before anything is written. A task that is
 -- created, and that this statement's snapshot is too old to show, violates tasks_pkey: nothing is
--- written, and the statement can be run again. An identity provider's user is created with the
--- first task. A user who does not exist, or whose email belongs to another account, violates
+-- written, and the statement can be run again. A user who does not exist violates
 -- tasks_user_id_fkey.
 -- @param user_id uuid
--- @param provider_email text: the email of an identity provider's user, else null
 -- @param operations jsonb: an array of objects: op: create, update or delete; id: absent for a new
 -- one; members: of the task, by column name; versions: values of updated_at for which the task is
 -- changed, absent for any
@@ -19,11 +17,6 @@
 -- or as it is if the status is 412; is_written; is_too_large: max_bytes was exceeded
 WITH clock AS MATERIALIZED (
     SELECT advance_clock(%(user_id)s::uuid) AS at
-), new_user AS (
-    INSERT INTO users (id, email)
-    SELECT %(user_id)s::uuid, %(provider_email)s::text
-    WHERE %(provider_email)s IS NOT NULL
-    ON CONFLICT DO NOTHING
 ), operation AS MATERIALIZED (
     SELECT
         given.number,

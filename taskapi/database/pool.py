@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 import psycopg
 from flask import current_app, g
 from psycopg import errors
+from psycopg.pq import TransactionStatus
+from psycopg.pq.abc import PGresult
 from psycopg_pool import ConnectionPool
 
 from taskapi.config import Config
@@ -39,6 +41,11 @@ logger = logging.getLogger("taskapi")
 POISONING_SQLSTATES = {"0A000", "26000", "25006"}
 
 ACT_AS = number_parameters("act_as", STATEMENTS["act_as"])
+# Around each statement, if the database is distributed over servers that act_as does not reach.
+FIND_FRAME = number_parameters("find_frame", STATEMENTS["find_frame"])
+BEGIN = number_parameters("begin", STATEMENTS["begin"])
+SHARE_SETTINGS = number_parameters("share_settings", STATEMENTS["share_settings"])
+COMMIT = number_parameters("commit", STATEMENTS["commit"])
 QUERIES = {name: number_parameters(name, text) for name, text in STATEMENTS.items()}
 # All that runs with the rights of the role that the service logs in with.
 UNPRIVILEGED = {"list_applied_migrations": QUERIES["list_applied_migrations"]}
@@ -47,6 +54,8 @@ UNPRIVILEGED = {"list_applied_migrations": QUERIES["list_applied_migrations"]}
 # gets what it has waited for; twice as long each time, up to the second figure.
 LOCKED_PAUSE = 0.02
 LONGEST_LOCKED_PAUSE = 0.3
+
+Call = tuple[Statement, Mapping[str, Any]]
 
 # Seconds after DB_STATEMENT_TIMEOUT until a server that has not answered is given up.
 SILENCE = 1.0
@@ -108,6 +117,8 @@ class Database:
         self._silence = config.db_statement_timeout + SILENCE
         self.statement_timeout = config.db_statement_timeout
         self.max_tasks = str(config.max_tasks)
+        # Whether statements need the frame of a distributed database: asked once.
+        self._is_distributed: bool | None = None
         self._pool = ConnectionPool(
             config.database_url,
             connection_class=Connection,
@@ -156,9 +167,13 @@ class Database:
         issued_at = g.issued_at if issued_at is None else issued_at
         return Actor(self, "taskapi_user", QUERIES, user_id=user_id, issued_at=issued_at)
 
-    def as_login(self, email: str) -> Actor:
-        """Act for a sign-up or login: row-level security shows this email's account only."""
-        return Actor(self, "taskapi_login", QUERIES, email=email)
+    def as_login(self, email: str, closing: str | None = None) -> Actor:
+        """Act for a sign-up or login: row-level security shows this email's account only.
+
+        `closing` is the account's id if it is to be closed: it is also shown with its last email.
+        """
+        identity = {"user_id": closing, "issued_at": g.issued_at} if closing else {}
+        return Actor(self, "taskapi_login", QUERIES, email=email, **identity)
 
     def as_purger(self) -> Actor:
         """Act for the purge: row-level security shows expired rows only."""
@@ -182,11 +197,7 @@ class Database:
             self.usage.round_trips += 1
             started = time.perf_counter()
             try:
-                acted, result = conn.exchange(
-                    (ACT_AS, acting),
-                    (statement, params),
-                    timeout=self._silence,
-                )
+                acted, result = self._exchange(conn, (ACT_AS, acting), (statement, params))
             except TimeoutError as silence:
                 conn.close()
                 self.usage.lost += 1
@@ -216,6 +227,27 @@ class Database:
                     "migrations, or grant it to the role that DATABASE_URL names"
                 ) from refusal
             raise error
+
+    def _exchange(self, conn: Connection, acting: Call, call: Call) -> tuple[PGresult, PGresult]:
+        """Run `act_as` and a statement in one transaction. Return both results.
+
+        If the database is distributed, the settings are shared before the statement.
+        """
+        if self._is_distributed is None:
+            [found] = conn.exchange((FIND_FRAME, {}), timeout=self._silence)
+            if error_of(found):
+                return found, found
+            self._is_distributed = found.get_value(0, 0) == b"t"
+        if not self._is_distributed:
+            acted, result = conn.exchange(acting, call, timeout=self._silence)
+            return acted, result
+        begun, acted, shared, result, committed = conn.exchange(
+            (BEGIN, {}), acting, (SHARE_SETTINGS, {}), call, (COMMIT, {}), timeout=self._silence
+        )
+        if conn.info.transaction_status != TransactionStatus.IDLE:
+            conn.exchange((COMMIT, {}), timeout=self._silence)
+        failed = next(filter(error_of, (begun, acted, shared, result, committed)), None)
+        return (failed if failed in (begun, shared) else acted), failed or result
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
@@ -287,11 +319,15 @@ class Actor:
             return self._run(name, params)
 
     def write(
-        self, name: str, violations: Mapping[str, type[Exception]] | None = None, **params: Any
+        self,
+        name: str,
+        violations: Mapping[type[psycopg.IntegrityError], type[Exception]] | None = None,
+        **params: Any,
     ) -> list[Any]:
         """Run the INSERT, UPDATE or DELETE of this name and return its RETURNING rows.
 
-        `violations` maps a constraint's name to the exception to raise when it is violated.
+        `violations` maps the class of an error to the exception to raise instead. It does not say
+        which constraint is violated: a distributed database does not know their names.
         Repeated for up to DB_STATEMENT_TIMEOUT seconds while another transaction has what it needs,
         and for no other reason: if the connection breaks, the statement may have been committed.
         Raises DatabaseUnavailable.
@@ -308,7 +344,7 @@ class Actor:
                 time.sleep(pause)
                 pause = min(2 * pause, LONGEST_LOCKED_PAUSE)
         except psycopg.IntegrityError as error:
-            violated = (violations or {}).get(error.diag.constraint_name or "")
+            violated = (violations or {}).get(type(error))
             if violated is None:
                 raise
             raise violated from error
