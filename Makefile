@@ -33,7 +33,7 @@ AGAIN = $(if $(RETRY),|| { test $$? = 1 && $(MAKE) --no-print-directory test-fai
 .DEFAULT_GOAL := help
 .PHONY: help run test check test-all test-long test-peers test-external test-failed test-browser test-clients fuzz faults hostile \
 	test-ha test-citus test-rolling bench bench-long bench-hot-path bench-isolation bench-pages \
-	bench-logging bench-deletion bench-migrations bench-releases \
+	bench-logging bench-deletion bench-feed bench-migrations bench-releases \
 	lint lint-types lint-migrations explain database-docs lock audit migrate clean
 
 help: ## list the targets
@@ -112,6 +112,9 @@ bench-isolation: $(INSTALLED) ## measure what row-level security costs
 
 bench-pages: $(INSTALLED) ## measure what page 1 and page 1,000 of a list cost, and that it is the same
 	@$(PY) bench/pages.py $(ARGS)
+
+bench-feed: $(INSTALLED) ## measure what the change feed and batches cost; 40 minutes and 15 GB of disk
+	@$(PY) bench/feed.py $(ARGS)
 
 bench-migrations: $(INSTALLED) ## measure each migration since the release before, on 10 million tasks
 	@$(PY) bench/migrations.py $(ARGS)

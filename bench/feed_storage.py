@@ -209,7 +209,7 @@ def measure_storage(folder: Path, tasks: int, toggles: int, rounds: int) -> None
             dba.execute(BASE.format(one=ONE, others=OTHERS, tasks=tasks).encode())
         ways = {name: Storage(server, name, way) for name, way in WAYS.items()}
         measure_writes(ways, tasks // 10, rounds)
-        measure_repeated(ways, tasks // 10)
+        measure_repeated(ways, tasks // 10, min(REPEATED, toggles))
         for storage in ways.values():
             storage.run(f"DROP SCHEMA {storage.name} CASCADE")
         measure_growth(server, tasks // 10, toggles)
@@ -242,7 +242,7 @@ def measure_writes(ways: dict[str, Storage], last: int, rounds: int) -> None:
             )
 
 
-def measure_repeated(ways: dict[str, Storage], last: int) -> None:
+def measure_repeated(ways: dict[str, Storage], last: int, repeated: int) -> None:
     """Print what the feed costs after one task was toggled very often, for who was away."""
     print("\n| way | state | pages | pages of 8 KiB | ms | ms again |")
     print("| --- | --- | --- | --- | --- | --- |")
@@ -250,8 +250,8 @@ def measure_repeated(ways: dict[str, Storage], last: int) -> None:
         storage.run("ALTER TABLE tasks SET (autovacuum_enabled = off)")
         [(after,)] = storage.run("SELECT at FROM clocks")
         only = last - 1
-        storage.run(f"CALL toggle({REPEATED}, {only}, {only})")
-        for state in (f"{REPEATED:,} toggles of one task", "after a vacuum"):
+        storage.run(f"CALL toggle({repeated}, {only}, {only})")
+        for state in (f"{repeated:,} toggles of one task", "after a vacuum"):
             if state.startswith("after"):
                 storage.run("VACUUM tasks")
             buffers = read_buffers(storage, after)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from systems import KINDS, NODE_PACKAGES
 from taskapi.database.statements import released_migrations
 from taskapi.migrate.files import number_of
 from tests.support.fixtures import MakePostgres
-from tests.support.releases import LAST_MIGRATION
+from tests.support.releases import LAST_MIGRATION, NoHistory, unpack_release_before
 from tests.support.service import ROOT, run_command
 
 
@@ -173,6 +174,14 @@ def test_pages_of_a_list_are_compared_by_their_position() -> None:
     first, third = done.stdout.split("\nthe plan of page ")[1:]
     assert "ROW('infinity'::" in first
     assert "ROW('2026-01-01 " in third
+
+
+def test_without_history_there_is_no_release_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_DIR", str(tmp_path))
+    with pytest.raises(NoHistory, match="whole history"):
+        unpack_release_before(tmp_path / "before")
 
 
 @pytest.mark.long
