@@ -34,7 +34,9 @@ WITH candidate AS (
         AND (%(priority_to)s::integer IS NULL OR priority <= %(priority_to)s) AS is_match,
         -- Reads no description that is stored out of line. A label has at most 200 bytes.
         octet_length(title) + coalesce(octet_length(description), 0) + 200 * cardinality(labels)
-            AS bytes
+            AS bytes,
+        -- The order passes on to what reads the candidates only as a column.
+        coalesce(due_on, date 'infinity') AS place
     FROM tasks
     WHERE user_id = %(user_id)s
         AND (coalesce(due_on, date 'infinity'), id) > (%(after_due_on)s::date, %(after_id)s::uuid)
@@ -48,7 +50,7 @@ WITH candidate AS (
         row_number() OVER scan = %(candidates)s AS is_end,
         coalesce(sum(candidate.bytes) FILTER (WHERE candidate.is_match) OVER scan, 0) AS page_bytes
     FROM candidate
-    WINDOW scan AS (ORDER BY coalesce(due_on, date 'infinity'), id ROWS UNBOUNDED PRECEDING)
+    WINDOW scan AS (ORDER BY candidate.place, candidate.id ROWS UNBOUNDED PRECEDING)
 )
 SELECT
     id, user_id, title, description, completed, due_on, priority, labels, position, completed_at,
@@ -57,5 +59,5 @@ SELECT
 FROM counted
 WHERE (is_match OR is_end)
     AND page_bytes - CASE WHEN is_match THEN bytes ELSE 0 END < %(max_bytes)s
-ORDER BY coalesce(due_on, date 'infinity'), id
+ORDER BY place, id
 LIMIT %(limit)s::integer + 1;

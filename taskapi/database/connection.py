@@ -231,7 +231,7 @@ def connection_settings(config: Config) -> dict[str, Any]:
 
 
 def _adapters() -> AdaptersMap:
-    """Load UUIDs, dates and timestamps as the text that JSON shows, and send dictionaries as jsonb."""
+    """Load UUIDs, dates and times as the text that JSON shows; send dictionaries as jsonb."""
     adapters = AdaptersMap(psycopg.adapters)
     adapters.register_dumper(dict, JsonDumper)
     adapters.register_loader("uuid", TextLoader)

@@ -38,7 +38,7 @@ BAD: list[tuple[str, Any]] = [
     *(("due_on", value) for value in ("2026-02-29", "2026-2-1", "20260201", "0000-01-01", "today")),
     *(
         ("due_on", value)
-        for value in ("2026-01-01T00:00:00Z", "infinity", "", 20260201, "2026-01-1Ⅴ")
+        for value in ("2026-01-01T00:00:00Z", "infinity", "", 20260201, "2026-01-1\N{ROMAN NUMERAL FIVE}")
     ),
     *(("priority", value) for value in (-1, 10, "1", 1.0, True, None, [1])),
     *(("labels", value) for value in (None, "a", {"a": 1}, ["a", "a"], [""], ["x" * 51], [None])),
@@ -189,7 +189,7 @@ def test_completed_at_is_kept_by_the_database(user: Account, database: psycopg.C
 
 def test_a_list_by_position_is_in_the_order_of_bytes(user: Account) -> None:
     """Not in a locale's, where a is before B. Those without one come last, by id."""
-    rng = random.Random(1)  # noqa: S311
+    rng = random.Random(1)
     alphabet = "0Aa1Bb9Zz"
     positions: list[str | None] = [
         "".join(rng.choices(alphabet, k=rng.randint(1, 4))) for _ in range(60)
