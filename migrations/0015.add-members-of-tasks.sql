@@ -73,19 +73,11 @@ CREATE OR REPLACE TRIGGER tasks_stamp_completion
     FOR EACH ROW WHEN (old.completed IS DISTINCT FROM new.completed)
     EXECUTE FUNCTION tasks_stamp_completion();
 
--- As before, but for what 0016 does: it tells when a task was completed, and changes nothing.
+-- Until 0017, not for what 0016 does: it tells when a task was completed, and changes nothing.
+-- Nobody but the owner may set that.
 CREATE OR REPLACE TRIGGER tasks_set_updated_at
     BEFORE UPDATE ON tasks
-    FOR EACH ROW WHEN (NOT (
-        old.completed_at IS NULL
-        AND (new.completed_at = old.updated_at) IS TRUE
-        AND (old.title, old.description, old.completed, old.due_on, old.priority, old.labels)
-        IS NOT DISTINCT FROM
-        (new.title, new.description, new.completed, new.due_on, new.priority, new.labels)
-        AND (old.position, old.user_id, old.id, old.created_at, old.updated_at)
-        IS NOT DISTINCT FROM
-        (new.position, new.user_id, new.id, new.created_at, new.updated_at)
-    ))
+    FOR EACH ROW WHEN (old.completed_at IS NOT DISTINCT FROM new.completed_at)
     EXECUTE FUNCTION tasks_set_updated_at();
 
 GRANT INSERT (due_on, priority, labels, position) ON tasks TO taskapi_user;
@@ -95,13 +87,14 @@ GRANT UPDATE (due_on, priority, labels, position) ON tasks TO taskapi_user;
 DROP POLICY IF EXISTS tasks_of_owner ON tasks;
 CREATE POLICY tasks_of_owner ON tasks TO current_user USING (TRUE);
 
-COMMENT ON COLUMN tasks.due_on IS 'The calendar date when it is due, in no time zone, or null.';
+COMMENT ON COLUMN tasks.due_on IS 'The calendar date when it is due, in no time zone. Null: at none.';
 COMMENT ON COLUMN tasks.priority IS
     'As in iCalendar (RFC 5545): 1 is the highest, 9 the lowest, 0 undefined.';
 COMMENT ON COLUMN tasks.labels IS 'Up to 20 distinct texts, in the client''s order.';
 COMMENT ON COLUMN tasks.position IS
-    'Where it stands in the manual order, or null: a fractional index that the client chooses.';
-COMMENT ON COLUMN tasks.completed_at IS 'When completed became true, by a trigger; else null.';
+    'Where it stands in the manual order: a fractional index that the client chooses. Null: after '
+    'all others.';
+COMMENT ON COLUMN tasks.completed_at IS 'When completed became true, by a trigger. Null: it is not.';
 COMMENT ON FUNCTION are_labels(text []) IS
     'Tells whether these can be a task''s labels: distinct, each of 1 to 50 characters, trimmed.';
 COMMENT ON FUNCTION tasks_stamp_completion() IS

@@ -9,3 +9,8 @@ ADD CONSTRAINT tasks_completed_at_check
 CHECK (completed = (completed_at IS NOT NULL)) NOT VALID;
 
 DROP POLICY IF EXISTS tasks_of_owner ON tasks;
+
+-- For every change again.
+CREATE OR REPLACE TRIGGER tasks_set_updated_at
+    BEFORE UPDATE ON tasks
+    FOR EACH ROW EXECUTE FUNCTION tasks_set_updated_at();

@@ -27,22 +27,24 @@ WITH candidate AS (
             OR strpos(lower(title), lower(%(q)s)) > 0
             OR coalesce(strpos(lower(description), lower(%(q)s)), 0) > 0
         )
-        AND (%(due_from)s::date IS NULL OR coalesce(due_on >= %(due_from)s, FALSE))
-        AND (%(due_to)s::date IS NULL OR coalesce(due_on <= %(due_to)s, FALSE))
         AND (%(label)s::text IS NULL OR %(label)s = ANY (labels))
         AND (%(priority_from)s::integer IS NULL OR priority >= %(priority_from)s)
         AND (%(priority_to)s::integer IS NULL OR priority <= %(priority_to)s) AS is_match,
         -- Reads no description that is stored out of line. A label has at most 200 bytes.
         octet_length(title) + coalesce(octet_length(description), 0) + 200 * cardinality(labels)
             AS bytes,
-        -- The order passes on to what reads the candidates only as a column.
-        coalesce(due_on, date 'infinity') AS place
+        place
     FROM tasks
+    CROSS JOIN LATERAL (SELECT CASE WHEN due_on IS NULL THEN date 'infinity' ELSE due_on END AS place) AS placed
     WHERE user_id = %(user_id)s
-        AND (coalesce(due_on, date 'infinity'), id) > (%(after_due_on)s::date, %(after_id)s::uuid)
-        AND coalesce(due_on, date 'infinity') >= coalesce(%(due_from)s::date, '-infinity')
-        AND coalesce(due_on, date 'infinity') <= coalesce(%(due_to)s::date, 'infinity')
-    ORDER BY coalesce(due_on, date 'infinity'), id
+        AND (place, id) > (%(after_due_on)s::date, %(after_id)s::uuid)
+        AND place >= CASE WHEN %(due_from)s::date IS NULL THEN '-infinity' ELSE %(due_from)s END
+        AND place <= CASE
+            WHEN %(due_to)s::date IS NOT NULL THEN %(due_to)s
+            WHEN %(due_from)s IS NOT NULL THEN date '9999-12-31'
+            ELSE 'infinity'
+        END
+    ORDER BY place, id
     LIMIT %(candidates)s
 ), counted AS (
     SELECT

@@ -35,12 +35,12 @@ WITH candidate AS (
         -- Reads no description that is stored out of line. A label has at most 200 bytes.
         octet_length(title) + coalesce(octet_length(description), 0) + 200 * cardinality(labels)
             AS bytes,
-        -- The order passes on to what reads the candidates only as a column.
-        coalesce(position, '~') AS place
+        place
     FROM tasks
+    CROSS JOIN LATERAL (SELECT CASE WHEN position IS NULL THEN '~' ELSE position END AS place) AS placed
     WHERE user_id = %(user_id)s
-        AND (coalesce(position, '~'), id) > (%(after_position)s::text, %(after_id)s::uuid)
-    ORDER BY coalesce(position, '~'), id
+        AND (place, id) > (%(after_position)s::text, %(after_id)s::uuid)
+    ORDER BY place, id
     LIMIT %(candidates)s
 ), counted AS (
     SELECT

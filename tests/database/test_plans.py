@@ -11,6 +11,7 @@ import pytest
 from taskapi.database.statements import STATEMENTS
 from tests.support.fixtures import MakeDatabase
 from tests.support.plans import (
+    DISK,
     EXPECTED,
     explain,
     faults,
@@ -58,13 +59,24 @@ def test_every_statement_has_an_expectation() -> None:
 @pytest.mark.parametrize(
     ("mode", "executions"), [("auto", 8), ("force_custom_plan", 1), ("force_generic_plan", 1)]
 )
-@pytest.mark.parametrize("kind", ["very many", "few", "none"])
+@pytest.mark.parametrize("kind", ["very many", "many", "few", "none"])
 @pytest.mark.parametrize("name", sorted(EXPECTED))
 def test_the_plan_is_the_one_we_want(
     conn: psycopg.Connection[Any], users: Users, name: str, kind: str, mode: str, executions: int
 ) -> None:
     """By its indexes, by their conditions, and by the pages that it reads."""
     plan = plan_of(conn, name, users[kind], mode, executions)
+    assert faults(name, plan) == [], plan
+
+
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+@pytest.mark.parametrize("kind", ["very many", "many", "few"])
+@pytest.mark.parametrize("name", [name for name in sorted(EXPECTED) if "list_tasks" in name])
+def test_a_list_has_its_indexs_order_on_disks_too(
+    conn: psycopg.Connection[Any], users: Users, name: str, kind: str, mode: str
+) -> None:
+    """With the default random_page_cost, where the planner likes to sort."""
+    plan = plan_of(conn, name, users[kind], mode, page_cost=DISK)
     assert faults(name, plan) == [], plan
 
 
@@ -91,10 +103,8 @@ def test_a_plan_without_its_index_is_found_out(conn: psycopg.Connection[Any], us
     with conn.transaction(force_rollback=True):
         conn.execute("DROP INDEX tasks_user_id_created_at_id_idx")
         found = faults("list_tasks", plan_of(conn, "list_tasks", users["few"], "auto"))
-    assert found[:2] == [
-        "uses ['tasks_user_id_updated_at_id_idx'], not ['tasks_user_id_created_at_id_idx']",
-        "sorts",
-    ]
+    assert found[0].endswith(", not ['tasks_user_id_created_at_id_idx']")
+    assert found[1] == "sorts"
     assert found[2].startswith("has ")
 
 

@@ -45,11 +45,13 @@ WHOLE_LIST = {
     "after_created_at": "infinity",
     "after_id": "f" * 8 + "-ffff-ffff-ffff-" + "f" * 12,
     "q": None,
+    **dict.fromkeys(["due_from", "due_to", "label", "priority_from", "priority_to"]),
     "limit": 1000,
     "candidates": 1001,
     "max_bytes": 2**21,
 }
 NO_ID = "00000000-0000-0000-0000-000000000000"
+MEMBERS = {"title": "taken over", "completed": False, "priority": 0, "labels": []}
 SETTINGS = {
     "statement_timeout": "5s",
     "user_id": "",
@@ -84,15 +86,17 @@ def tasks(user: Account, other_user: Account) -> dict[str, Any]:
         "user_id": user.id,
         "id": other_user.request("GET").json()[0]["id"],
         "changes": Jsonb({"title": "taken over", "description": "taken over"}),
-        "members": Jsonb({"title": "taken over", "completed": False}),
+        "members": Jsonb(MEMBERS),
         "completed": False,
         "keep_title": False,
         "versions": None,
         "key": "a-key",
         "request_hash": bytes(32),
-        "operations": Jsonb([{"op": "create", "members": {"title": "t", "completed": False}}]),
+        "operations": Jsonb([{"op": "create", "members": MEMBERS}]),
         "atomic": False,
         "after_at": "-infinity",
+        "after_due_on": "-infinity",
+        "after_position": "",
         **WHOLE_LIST,
         "after_id": NO_ID,
     }
@@ -231,8 +235,6 @@ def test_a_request_is_one_round_trip_and_one_transaction(
                 assert sent == [*prepared, "Sync", *prepared * 2, "Sync"]
             else:
                 assert sent == ["Bind", "Describe", "Execute"] * 2 + ["Sync"]
-            assert sent.index("Sync") == len(sent) - 1
-            assert sent.count("Execute") == 2
 
 
 def test_a_careless_service_keeps_users_apart(
@@ -402,7 +404,11 @@ def test_the_roles_have_exactly_these_rights(database: psycopg.Connection) -> No
         ("taskapi_user", "tasks", "DELETE SELECT"),
         ("taskapi_user", "tasks.completed", "INSERT UPDATE"),
         ("taskapi_user", "tasks.description", "INSERT UPDATE"),
+        ("taskapi_user", "tasks.due_on", "INSERT UPDATE"),
         ("taskapi_user", "tasks.id", "INSERT"),
+        ("taskapi_user", "tasks.labels", "INSERT UPDATE"),
+        ("taskapi_user", "tasks.position", "INSERT UPDATE"),
+        ("taskapi_user", "tasks.priority", "INSERT UPDATE"),
         ("taskapi_user", "tasks.title", "INSERT UPDATE"),
         ("taskapi_user", "tasks.user_id", "INSERT"),
         ("taskapi_user", "users.created_at", "SELECT"),
@@ -495,6 +501,8 @@ def test_each_query_acts_for_whom_it_is() -> None:
             for module in (accounts, operations, task_queries)
             if hasattr(module, name)
         )
+        if "return _list(" in function:
+            function = inspect.getsource(task_queries._list)
         code = re.sub(rb"--.*", b"", statement)
         if name in ("purge_closed_account", "change_password", "close_account"):
             assert ".as_login(" in function, name
@@ -546,6 +554,7 @@ def test_the_policies_leave_the_plans_as_they_were(own_url: str) -> None:
         names = set(re.findall(r"%\((\w+)\)s", "".join(FOR_A_USER.values())))
         params: dict[str, Any] = dict.fromkeys(names)
         params |= {"user_id": user_id, "id": str(row[1]), **WHOLE_LIST}
+        params |= {"after_due_on": "-infinity", "after_position": ""}
         for name in FOR_A_USER:
             free = explain(conn, name, params)
             with acting(conn, "taskapi_user", user_id=user_id):

@@ -46,7 +46,15 @@ def test_the_columns_are_the_contracts(database: psycopg.Connection) -> None:
         "completed": ("boolean", True, "false"),
         "created_at": ("timestamp with time zone", True, "now()"),
         "updated_at": ("timestamp with time zone", True, "now()"),
+        "due_on": ("date", False, None),
+        "priority": ("smallint", True, "0"),
+        "labels": ("text[]", True, "'{}'::text[]"),
+        "position": ("text", False, None),
+        "completed_at": ("timestamp with time zone", False, None),
     }
+    collation = "SELECT collation_name FROM information_schema.columns"
+    collation += " WHERE table_name = 'tasks' AND column_name = 'position'"
+    assert database.execute(collation).fetchone() == ("C",)
 
 
 def test_the_counts_of_logins_and_signups_need_no_disk(database: psycopg.Connection) -> None:
@@ -71,7 +79,13 @@ def test_keys_and_constraints_have_names_of_our_choosing(database: psycopg.Conne
         "tasks_user_id_fkey",
         "tasks_title_check",
         "tasks_description_check",
+        "tasks_due_on_check",
+        "tasks_priority_check",
+        "tasks_labels_check",
+        "tasks_position_check",
+        "tasks_completed_at_check",
     }
+    assert not any("NOT VALID" in definition for definition in tasks.values())
     assert tasks["tasks_pkey"] == "PRIMARY KEY (user_id, id)"
     foreign_key = "FOREIGN KEY (user_id) REFERENCES users(id) ON DELETE CASCADE"
     assert tasks["tasks_user_id_fkey"] == foreign_key
@@ -81,12 +95,17 @@ def test_the_indexes_are_what_the_queries_need(database: psycopg.Connection) -> 
     rows = database.execute(
         "SELECT indexname, indexdef FROM pg_indexes WHERE tablename IN ('users', 'tasks')"
     )
-    assert {name: definition.partition(" USING ")[2] for name, definition in rows} == {
+    found = {name: " ".join(definition.split()) for name, definition in rows}
+    assert {name: definition.partition(" USING ")[2] for name, definition in found.items()} == {
         "users_pkey": "btree (id)",
         "users_email_key": "btree (lower(email))",
         "tasks_pkey": "btree (user_id, id)",
         "tasks_user_id_created_at_id_idx": "btree (user_id, created_at DESC, id DESC)",
         "tasks_user_id_updated_at_id_idx": "btree (user_id, updated_at, id)",
+        "tasks_user_id_due_on_id_idx": "btree (user_id, ( CASE WHEN (due_on IS NULL) THEN"
+        " 'infinity'::date ELSE due_on END), id)",
+        "tasks_user_id_position_id_idx": "btree (user_id, ( CASE WHEN (\"position\" IS NULL)"
+        " THEN '~'::text ELSE \"position\" END), id)",
     }
 
 

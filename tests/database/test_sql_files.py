@@ -106,7 +106,11 @@ def test_each_file_is_one_statement_with_a_line_that_says_what_it_is_for(name: s
     code = re.sub(r"--.*", "", text)
     assert code.count(";") == 1
     assert code.rstrip().endswith(";")
-    assert not re.search(r"%s|\*", code), "named columns, named parameters"
+    assert "%s" not in code, "named parameters"
+    # A part of the statement may pass on the columns that it has named; a table has others too.
+    parts = re.findall(r"(\w+) AS (?:MATERIALIZED )?\(", code)
+    starred = re.findall(r"(?:(\w+)\.)?\*", re.sub(r"\d \* ", "", code))
+    assert set(starred) <= {*parts, "found"}, "named columns"
 
 
 @pytest.mark.parametrize("name", TEXTS)
@@ -133,7 +137,7 @@ def test_each_header_lists_the_parameters_and_what_is_returned(name: str) -> Non
 def test_each_statement_on_tasks_names_the_user(name: str) -> None:
     code = re.sub(r"--.*", "", STATEMENTS[name].decode())
     if "INSERT" in code:
-        assert re.search(r"INSERT INTO tasks \(user_id.*SELECT\s+%\(user_id\)s", code, re.DOTALL)
+        assert re.search(r"INSERT INTO tasks \(\s*user_id.*SELECT\s+%\(user_id\)s", code, re.DOTALL)
     else:
         assert re.search(r"WHERE (tasks\.)?user_id = %\(user_id\)s", code)
 
