@@ -160,28 +160,39 @@ def put_task(*, user_id: str, id: str, members: Members) -> Task:
 
 def list_tasks(*, user_id: str, after: Position | None, limit: int, **filters: Any) -> Page:
     """Return up to `limit` tasks after a position, newest first. A filter of None accepts all."""
-    return _list("list_tasks", "created_at", user_id, after or NEWEST, limit, filters)
+    return _list("list_tasks", "created_at", user_id, after or NEWEST, limit=limit, filters=filters)
 
 
 def list_tasks_oldest_first(
     *, user_id: str, after: Position | None, limit: int, **filters: Any
 ) -> Page:
     """Return up to `limit` tasks after a position, oldest first. A filter of None accepts all."""
-    return _list("list_tasks_oldest_first", "created_at", user_id, after or OLDEST, limit, filters)
+    return _list(
+        "list_tasks_oldest_first",
+        "created_at",
+        user_id,
+        after or OLDEST,
+        limit=limit,
+        filters=filters,
+    )
 
 
 def list_tasks_by_due_on(
     *, user_id: str, after: Position | None, limit: int, **filters: Any
 ) -> Page:
     """Return up to `limit` tasks after a position, by due date, those without one last."""
-    return _list("list_tasks_by_due_on", "due_on", user_id, after or FIRST_DUE, limit, filters)
+    return _list(
+        "list_tasks_by_due_on", "due_on", user_id, after or FIRST_DUE, limit=limit, filters=filters
+    )
 
 
 def list_tasks_by_position(
     *, user_id: str, after: Position | None, limit: int, **filters: Any
 ) -> Page:
     """Return up to `limit` tasks after a position, in manual order, those without one last."""
-    return _list("list_tasks_by_position", "position", user_id, after or TOP, limit, filters)
+    return _list(
+        "list_tasks_by_position", "position", user_id, after or TOP, limit=limit, filters=filters
+    )
 
 
 def get_task(*, user_id: str, id: str) -> Task | None:
@@ -296,7 +307,7 @@ def write_batch(*, user_id: str, operations: list[Members], atomic: bool) -> Bat
 
 
 def _list(
-    name: str, column: str, user_id: str, after: Position, limit: int, filters: Members
+    name: str, column: str, user_id: str, after: Position, *, limit: int, filters: Members
 ) -> Page:
     """Return the page of a list after a position in the order of a column."""
     is_filtered = any(value is not None for value in filters.values())
