@@ -15,7 +15,7 @@ from psycopg import errors
 from psycopg.conninfo import conninfo_to_dict
 
 from taskapi.database.statements import MIGRATION_STATEMENTS, released_migrations
-from taskapi.migrate.files import MigrationError
+from taskapi.migrate.files import MigrationError, number_of
 from taskapi.migrate.run import apply_migrations, rollback_migrations
 from tests.support.accounts import Account
 from tests.support.fixtures import MakePostgres, MakeService, as_uri
@@ -135,14 +135,20 @@ def test_the_owner_needs_no_superuser(urls: dict[str, str], tmp_path: Path) -> N
     """For the migrations, their ways back, the recipes, and a dump."""
     owner, folder = urls["taskapi_owner"], tmp_path / "migrations"
     released = copy_released(folder)
+    [fill] = [id for id in released if id.endswith(".fill-completed-at")]
     schema = dump_schema(owner)
+    rollback_migrations(owner, to=number_of(fill) - 2)
     with psycopg.connect(owner) as conn:
         conn.execute("INSERT INTO users (email, password_hash) VALUES ('a@example.com', '!')")
-        conn.execute("INSERT INTO tasks (user_id, title) SELECT id, '!' FROM users")
+        conn.execute("INSERT INTO tasks (user_id, title, completed) SELECT id, '!', true FROM users")
+    # One that fills a column, which row-level security would hide from the owner, too.
+    assert fill in apply_migrations(owner)
+    with psycopg.connect(urls["postgres"]) as conn:
+        filled = "SELECT completed_at = updated_at FROM tasks"
+        assert conn.execute(filled).fetchall() == [(True,)]
+    assert dump_schema(owner) == schema
     assert len(add_recipes(folder)) == len(apply_migrations(owner, folder=folder))
-    with psycopg.connect(owner) as conn:
-        assert conn.execute("SELECT priority FROM tasks").fetchall() == [(1,)]
-    rollback_migrations(owner, to=len(released), folder=folder)
+    rollback_migrations(owner, to=number_of(released[-1]), folder=folder)
     assert dump_schema(owner) == schema
     assert "'!'" in run_program("pg_dump", owner, "--data-only", "--inserts", "--table=tasks")
     assert rollback_migrations(owner, None) == released_migrations()[::-1]

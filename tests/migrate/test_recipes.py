@@ -1,4 +1,7 @@
-"""The recipes of docs/recipes, run on a table that the service is writing to."""
+"""How docs/database.md changes a large table, on one that the service is writing to.
+
+Columns by migrations 0015 to 0019, other changes by the recipes of docs/recipes.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,21 @@ import httpx
 import psycopg
 import pytest
 
+from taskapi.database.statements import MIGRATIONS_DIR
 from taskapi.migrate.files import MigrationError, number_of
 from taskapi.migrate.run import apply_migrations, rollback_migrations
 from tests.support.accounts import Account
 from tests.support.fixtures import MakeService
 from tests.support.migration_tools import RECIPES_DIR, add_recipes, copy_released, dump_schema
+from tests.support.pages import read_blocks
 from tests.support.service import PATIENCE, ROOT, Service, wait_until
 
 pytestmark = pytest.mark.slow
+
+# Migrations that add members to tasks, each a step of its own.
+ADD, FILL, REQUIRE, VALIDATE, INDEX = 15, 16, 17, 18, 19
+
+PAGE = (ROOT / "docs" / "database.md").read_text()
 
 WRITERS = 6
 ROWS = 60_000
@@ -67,6 +77,7 @@ class Traffic:
 
 
 def insert_tasks(url: str) -> None:
+    """Fill a database at the schema before the columns, as a restore does."""
     with psycopg.connect(url, autocommit=True) as conn:
         conn.execute(
             "INSERT INTO users (email, password_hash)"
@@ -74,18 +85,25 @@ def insert_tasks(url: str) -> None:
         )
         conn.execute("SET session_replication_role = replica")  # the trigger sets updated_at
         conn.execute(
-            "INSERT INTO tasks (user_id, title, updated_at)"
-            " SELECT id, CASE WHEN n % 3 = 0 THEN '!' ELSE '' END || n, '2026-01-01'"
+            "INSERT INTO tasks (user_id, title, completed, updated_at)"
+            " SELECT id, n::text, n % 2 = 0, '2026-01-01'"
             f" FROM users, generate_series(1, {ROWS // 100}) AS n".encode()
         )
         conn.execute("ANALYZE")
 
 
-def add_released_and_recipes(folder: Path, name: str) -> str:
-    """Make a folder of this release's migrations and the recipes; return the id of one recipe."""
-    copy_released(folder)
-    [id] = [id for id in add_recipes(folder) if id.endswith(f".{name}")]
-    return id
+def query(url: str, statement: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(url) as conn:
+        return conn.execute(statement.encode()).fetchall()
+
+
+def read_migration(number: int) -> str:
+    [path] = [
+        path
+        for path in MIGRATIONS_DIR.glob(f"{number:04}.*.sql")
+        if not path.name.endswith(".rollback.sql")
+    ]
+    return path.read_text()
 
 
 @pytest.mark.parametrize("beside", ["nothing else", "a long query"])
@@ -96,15 +114,20 @@ def test_no_request_fails_while_the_recipes_run(
     capsys: pytest.CaptureFixture[str],
     beside: str,
 ) -> None:
-    """With a long query at work too, the first statement that needs its table has to try again."""
+    """Nor while the migrations run that follow the columns' own, which the service needs.
+
+    With a long query at work too, the first statement that needs its table has to try again.
+    """
     folder = tmp_path / "migrations"
     released = copy_released(folder)
     apply_migrations(empty_database, folder=folder)
-    schema = dump_schema(empty_database)
-    insert_tasks(empty_database)
-    recipes = add_recipes(folder)
     service = make_service(DATABASE_URL=empty_database)
     service.start()
+    rollback_migrations(empty_database, to=ADD - 1, folder=folder)
+    insert_tasks(empty_database)
+    apply_migrations(empty_database, to=ADD, folder=folder)
+    schema = dump_schema(empty_database)
+    changes = [id for id in released if number_of(id) > ADD] + add_recipes(folder)
     traffic = Traffic(service)
     long_query = psycopg.connect(empty_database)
     retries: list[str] = []
@@ -119,15 +142,13 @@ def test_no_request_fails_while_the_recipes_run(
             long_query.execute("SELECT count(*) FROM tasks")
         wait_until("traffic", lambda: len(traffic.seconds) >= 3000)
         before, traffic.seconds = traffic.seconds, []
-        last = len(released) + len(recipes)
-        before_the_drop = recipes[:-2]
-        applied = apply_migrations(empty_database, to=last - 2, folder=folder, report=report)
-        assert applied == before_the_drop
+        before_the_drop = number_of(changes[-3])
+        applied = apply_migrations(empty_database, to=before_the_drop, folder=folder, report=report)
+        assert applied == changes[:-2]
         assert_applied(empty_database)
-        assert apply_migrations(empty_database, folder=folder, report=report) == recipes[-2:]
+        assert apply_migrations(empty_database, folder=folder, report=report) == changes[-2:]
         during, traffic.seconds = traffic.seconds, []
-        undone = rollback_migrations(empty_database, to=len(released), folder=folder)
-        assert undone == recipes[::-1]
+        assert rollback_migrations(empty_database, to=ADD, folder=folder) == changes[::-1]
         undoing = traffic.seconds
     assert traffic.failures == []
     assert bool(retries) == (beside == "a long query")
@@ -144,49 +165,59 @@ def test_no_request_fails_while_the_recipes_run(
 
 
 def assert_applied(url: str) -> None:
-    def query(statement: str) -> list[tuple[object, ...]]:
-        with psycopg.connect(url) as conn:
-            return conn.execute(statement.encode()).fetchall()
-
-    assert query("SELECT count(*) FROM tasks WHERE priority IS NULL") == [(0,)]
-    # The trigger hasn't run for the rows that were filled.
-    assert query("SELECT count(*) FROM tasks WHERE updated_at = '2026-01-01'") == [(ROWS,)]
+    assert_filled(url)
     assert query(
-        "SELECT bool_and((priority = 1) = (title LIKE '!%')) FROM tasks"
-        " WHERE updated_at = '2026-01-01'"
-    ) == [(True,)]
-    assert query(
-        "SELECT conname::text, convalidated, pg_get_constraintdef(oid) FROM pg_constraint"
-        " WHERE conrelid = 'tasks'::regclass AND conname ~ 'priority|list|pkey' AND contype <> 'n'"
-        " ORDER BY 1"
+        url,
+        "SELECT conname::text, convalidated FROM pg_constraint"
+        " WHERE conrelid = 'tasks'::regclass AND contype <> 'n'"
+        " AND conname ~ 'due_on|priority|labels|position|completed_at|list' ORDER BY 1",
     ) == [
-        ("tasks_list_id_fkey", True, "FOREIGN KEY (list_id) REFERENCES lists(id)"),
-        ("tasks_pkey", True, "PRIMARY KEY (user_id, id)"),
-        (
-            "tasks_priority_check",
-            True,
-            "CHECK (((priority >= 0) AND (priority <= 3)))",
-        ),
+        (f"tasks_{name}", True)
+        for name in (
+            *("completed_at_check", "due_on_check", "labels_check", "list_id_fkey"),
+            *("position_check", "priority_check"),
+        )
     ]
     assert query(
-        "SELECT attnotnull FROM pg_attribute"
-        " WHERE attrelid = 'tasks'::regclass AND attname = 'priority'"
-    ) == [(True,)]
+        url,
+        "SELECT attname::text FROM pg_attribute WHERE attrelid = 'tasks'::regclass"
+        " AND attname IN ('due_on', 'priority', 'labels', 'position') AND attnotnull ORDER BY 1",
+    ) == [("labels",), ("priority",)]
     assert query(
-        "SELECT indisvalid FROM pg_index WHERE indexrelid = 'tasks_user_id_priority_idx'::regclass"
-    ) == [(True,)]
+        url,
+        "SELECT indexrelid::regclass::text FROM pg_index"
+        " WHERE indrelid = 'tasks'::regclass AND indisvalid AND indexrelid::regclass::text"
+        " ~ 'due_on|position' ORDER BY 1",
+    ) == [("tasks_user_id_due_on_id_idx",), ("tasks_user_id_position_id_idx",)]
 
 
-def test_a_fill_says_how_far_it_is_and_goes_on_where_it_was_stopped(
-    empty_database: str, tmp_path: Path
-) -> None:
-    """By a row that stays locked, here."""
-    folder = tmp_path / "migrations"
-    number = len(copy_released(folder)) + 1
-    apply_migrations(empty_database, folder=folder)
+def assert_filled(url: str) -> None:
+    """Each completed task, and nothing else has changed of those that were there."""
+    assert query(url, "SELECT count(*) FROM tasks WHERE completed = (completed_at IS NULL)") == [
+        (0,)
+    ]
+    assert query(
+        url, "SELECT count(*), count(completed_at) FROM tasks WHERE updated_at = '2026-01-01'"
+    ) == [(ROWS, ROWS // 2)]
+
+
+@contextmanager
+def one_task_locked(url: str) -> Iterator[None]:
+    """Hold the first completed task of the second half: the rows are in batches of 1,000."""
+    with psycopg.connect(url) as user:
+        user.execute(
+            "SELECT id FROM tasks WHERE completed AND (user_id, id) >= (SELECT user_id, id"
+            f" FROM tasks ORDER BY user_id, id OFFSET {ROWS // 2} LIMIT 1)"
+            " ORDER BY user_id, id LIMIT 1 FOR UPDATE".encode()
+        )
+        yield
+
+
+def test_a_fill_says_how_far_it_is_and_goes_on_after_it_was_stopped(empty_database: str) -> None:
+    """By a row that stays locked, here. What is filled isn't written again."""
+    apply_migrations(empty_database, to=ADD - 1)
     insert_tasks(empty_database)
-    column, fill, *_ = add_recipes(folder)
-    apply_migrations(empty_database, to=number, folder=folder)
+    [column] = apply_migrations(empty_database, to=ADD)
     schema = dump_schema(empty_database)
     lines: list[str] = []
 
@@ -196,87 +227,165 @@ def test_a_fill_says_how_far_it_is_and_goes_on_where_it_was_stopped(
 
     def apply() -> list[str]:
         lines.clear()
-        return apply_migrations(
-            empty_database, to=number + 1, folder=folder, report=report, tries=1
-        )
+        return apply_migrations(empty_database, to=FILL, report=report, tries=1)
 
-    with psycopg.connect(empty_database) as user:
-        middle = f"(SELECT id FROM tasks ORDER BY user_id, id OFFSET {ROWS // 2} LIMIT 1)"
-        user.execute(f"SELECT id FROM tasks WHERE id = {middle} FOR UPDATE".encode())
+    written = "SELECT user_id, id, xmin::text FROM tasks WHERE completed_at IS NOT NULL"
+    with one_task_locked(empty_database):
         with pytest.raises(MigrationError, match="no lock after 1 tries"):
             apply()
         assert lines[0] == f"1000 of about {ROWS} tasks"
         assert lines[-1] == f"{ROWS // 2} of about {ROWS} tasks"
-    assert apply() == [fill]
-    assert lines[0] == f"going on after {ROWS // 2} tasks"
-    assert lines[1] == f"{ROWS // 2 + 1000} of about {ROWS} tasks"
+        first_half = set(query(empty_database, written))
+    assert 0 < len(first_half) < ROWS // 2
+    [fill] = apply()
     assert lines[-1] == f"{ROWS} of about {ROWS} tasks"
+    assert first_half < set(query(empty_database, written))
+    assert_filled(empty_database)
     assert dump_schema(empty_database) == schema
-    with psycopg.connect(empty_database) as conn:
-        unfilled = "SELECT count(*) FROM tasks WHERE priority IS NULL"
-        assert conn.execute(unfilled).fetchone() == (0,)
-    assert rollback_migrations(empty_database, 2, folder=folder) == [fill, column]
+    assert rollback_migrations(empty_database, to=ADD - 1) == [fill, column]
 
 
-def test_a_fill_that_was_given_up_is_forgotten_with_its_column(
-    empty_database: str, tmp_path: Path
-) -> None:
-    """Otherwise the next one would leave out what this one has filled."""
-    folder = tmp_path / "migrations"
-    number = len(copy_released(folder)) + 1
-    apply_migrations(empty_database, folder=folder)
+def test_a_fill_that_was_given_up_goes_with_its_column(empty_database: str) -> None:
+    """The next one begins anew."""
+    apply_migrations(empty_database, to=ADD - 1)
     insert_tasks(empty_database)
     schema = dump_schema(empty_database)
-    column, *_ = add_recipes(folder)
-    apply_migrations(empty_database, to=number, folder=folder)
-    with psycopg.connect(empty_database) as user:
-        user.execute("SELECT id FROM tasks FOR UPDATE")
-        with pytest.raises(MigrationError, match="no lock after 1 tries"):
-            apply_migrations(empty_database, folder=folder, tries=1)
-    assert rollback_migrations(empty_database, folder=folder) == [column]
+    [column] = apply_migrations(empty_database, to=ADD)
+    with (
+        one_task_locked(empty_database),
+        pytest.raises(MigrationError, match="no lock after 1 tries"),
+    ):
+        apply_migrations(empty_database, tries=1)
+    assert rollback_migrations(empty_database) == [column]
     assert dump_schema(empty_database) == schema
+    apply_migrations(empty_database)
+    assert_filled(empty_database)
 
 
-def test_an_index_that_failed_half_way_is_built_again(empty_database: str, tmp_path: Path) -> None:
+def test_an_index_that_failed_half_way_is_built_again(empty_database: str) -> None:
     """CREATE INDEX CONCURRENTLY leaves an invalid index; IF NOT EXISTS would be content with it."""
-    folder = tmp_path / "migrations"
-    number = number_of(add_released_and_recipes(folder, "add-an-index"))
-    apply_migrations(empty_database, to=number - 1, folder=folder)
+    apply_migrations(empty_database, to=INDEX - 1)
     with psycopg.connect(empty_database, autocommit=True) as conn:
-        conn.execute("CREATE INDEX tasks_user_id_priority_idx ON tasks (user_id, priority)")
+        conn.execute("CREATE INDEX tasks_user_id_due_on_id_idx ON tasks (user_id)")
         conn.execute(
             "UPDATE pg_index SET indisvalid = false"
-            " WHERE indexrelid = 'tasks_user_id_priority_idx'::regclass"
+            " WHERE indexrelid = 'tasks_user_id_due_on_id_idx'::regclass"
         )
-        apply_migrations(empty_database, to=number, folder=folder)
-        valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = %s::regclass"
-        assert conn.execute(valid, ["tasks_user_id_priority_idx"]).fetchone() == (True,)
+        apply_migrations(empty_database, to=INDEX)
+        valid = "SELECT indisvalid, indnatts FROM pg_index WHERE indexrelid = %s::regclass"
+        assert conn.execute(valid, ["tasks_user_id_due_on_id_idx"]).fetchone() == (True, 3)
+
+
+def list_locks(conn: psycopg.Connection, pid: int) -> set[str]:
+    """Return the modes in which a session has locked tasks."""
+    return {
+        mode
+        for (mode,) in conn.execute(
+            "SELECT mode FROM pg_locks WHERE pid = %s AND relation = 'tasks'::regclass"
+            " AND granted AND database = (SELECT oid FROM pg_database"
+            " WHERE datname = current_database())",
+            [pid],
+        )
+    }
+
+
+# Those of docs/database.md, the strongest of each step.
+LOCKS = {
+    ADD: "ACCESS EXCLUSIVE",
+    FILL: "ROW EXCLUSIVE",
+    REQUIRE: "ACCESS EXCLUSIVE",
+    VALIDATE: "SHARE UPDATE EXCLUSIVE",
+    INDEX: "SHARE UPDATE EXCLUSIVE",
+}
+
+
+@pytest.mark.parametrize("number", [ADD, REQUIRE, VALIDATE])
+def test_a_step_reads_all_rows_or_stops_writers_but_never_both(
+    empty_database: str, number: int
+) -> None:
+    apply_migrations(empty_database, to=number - 1)
+    notices: list[str] = []
+    node = "SELECT pg_relation_filenode('tasks')"
+    with psycopg.connect(empty_database) as conn:
+        before = conn.execute(node).fetchone()
+        conn.add_notice_handler(lambda notice: notices.append(notice.message_primary or ""))
+        conn.execute("SET client_min_messages = debug1")
+        conn.execute(read_migration(number).encode())
+        modes = list_locks(conn, conn.info.backend_pid)
+        assert conn.execute(node).fetchone() == before
+    asked = LOCKS[number].title().replace(" ", "") + "Lock"
+    assert asked in modes
+    assert ("AccessExclusiveLock" in modes) == (asked == "AccessExclusiveLock")
+    assert ('verifying table "tasks"' in notices) == (number == VALIDATE), notices
+
+
+@pytest.mark.parametrize("number", [FILL, INDEX])
+def test_a_step_that_takes_long_stops_nobody(empty_database: str, number: int) -> None:
+    """Seen while it waits: for a row to fill, or for older transactions."""
+    apply_migrations(empty_database, to=ADD - 1)
+    insert_tasks(empty_database)
+    apply_migrations(empty_database, to=number - 1)
+    waiting = (
+        "SELECT DISTINCT pid FROM pg_locks WHERE NOT granted AND pid <> pg_backend_pid()"
+        " AND pid IN (SELECT pid FROM pg_stat_activity WHERE datname = current_database())"
+    )
+    with (
+        psycopg.connect(empty_database, autocommit=True) as conn,
+        psycopg.connect(empty_database) as busy,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        busy.execute("UPDATE tasks SET title = 'busy' WHERE completed")
+        step = threads.submit(apply_migrations, empty_database, to=number, lock_timeout=PATIENCE)
+        wait_until("the step to wait", lambda: bool(conn.execute(waiting).fetchall()))
+        [(pid,)] = conn.execute(waiting).fetchall()
+        asked = LOCKS[number].title().replace(" ", "") + "Lock"
+        modes = list_locks(conn, pid)
+        assert asked in modes
+        assert modes <= {"AccessShareLock", "RowShareLock", "RowExclusiveLock", asked}
+        # Others read and write meanwhile.
+        conn.execute("INSERT INTO tasks (user_id, title) SELECT id, 'new' FROM users LIMIT 1")
+        busy.rollback()
+        assert len(step.result(PATIENCE)) == 1
+
+
+def test_the_documentation_says_what_each_step_locks() -> None:
+    rows = PAGE.partition("\n## Changes that block no one\n")[2]
+    for number, lock in LOCKS.items():
+        [row] = [row for row in rows.splitlines() if row.startswith(f"| [{number:04}.")]
+        assert row.split(" | ")[2].startswith(lock), row
 
 
 @pytest.mark.parametrize("has_constraint", [True, False])
 def test_not_null_reads_no_table_because_of_the_constraint(
     empty_database: str, tmp_path: Path, has_constraint: bool
 ) -> None:
+    """By the statements of docs/database.md."""
     folder = tmp_path / "migrations"
-    id = add_released_and_recipes(folder, "set-not-null")
-    apply_migrations(empty_database, to=number_of(id) - 1, folder=folder)
-    lines = (folder / f"{id}.sql").read_text().splitlines()
-    [statement] = [line for line in lines if "SET NOT NULL" in line]
+    copy_released(folder)
+    foreign_key, *_ = add_recipes(folder)
+    apply_migrations(empty_database, to=number_of(foreign_key), folder=folder)
+    [block] = [block for block in read_blocks(PAGE, "sql") if "SET NOT NULL" in block]
+    add, validate, set_not_null, drop = block.split(";\n")[:4]
     notices: list[str] = []
     with psycopg.connect(empty_database, autocommit=True) as conn:
-        if not has_constraint:
-            conn.execute("ALTER TABLE tasks DROP CONSTRAINT tasks_priority_is_set")
-            conn.execute("ALTER TABLE tasks DROP CONSTRAINT tasks_priority_check")
+        if has_constraint:
+            conn.execute(add.encode())
+            conn.execute(validate.encode())
         conn.add_notice_handler(lambda notice: notices.append(notice.message_primary or ""))
         conn.execute("SET client_min_messages = debug1")
-        conn.execute(statement.encode())
+        conn.execute(set_not_null.encode())
+        conn.execute(drop.encode())
+        is_set = (
+            "SELECT attnotnull FROM pg_attribute"
+            " WHERE attrelid = 'tasks'::regclass AND attname = 'list_id'"
+        )
+        assert conn.execute(is_set).fetchone() == (True,)
     proof = "are sufficient to prove that it does not contain nulls"
     assert any(proof in notice for notice in notices) == has_constraint, notices
     assert ('verifying table "tasks"' in notices) != has_constraint, notices
 
 
 def test_the_documentation_quotes_the_recipes() -> None:
-    text = (ROOT / "docs" / "database.md").read_text()
     for path in RECIPES_DIR.iterdir():
         if not path.name.endswith(".rollback.sql"):
-            assert path.read_text().strip() in text, path.name
+            assert path.read_text().strip() in PAGE, path.name

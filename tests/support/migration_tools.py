@@ -12,6 +12,7 @@ from embedded_postgres import find_programs
 from psycopg.conninfo import make_conninfo
 
 from taskapi.database.statements import MIGRATIONS_DIR, released_migrations
+from taskapi.migrate.files import create_migration
 from tests.support.service import PATIENCE, ROOT
 
 RECIPES_DIR = ROOT / "docs" / "recipes"
@@ -25,10 +26,10 @@ def copy_released(folder: Path) -> list[str]:
 
 def add_migration(folder: Path, name: str, way_up: str, way_back: str = "SELECT 1;") -> str:
     """Add a migration with the next number and return its id."""
-    id = f"{len(released_migrations(folder)) + 1:04}.{name}"
-    (folder / f"{id}.sql").write_text(way_up)
-    (folder / f"{id}.rollback.sql").write_text(way_back)
-    return id
+    apply, rollback = create_migration(name, folder)
+    apply.write_text(way_up)
+    rollback.write_text(way_back)
+    return apply.stem
 
 
 def add_recipes(folder: Path) -> list[str]:

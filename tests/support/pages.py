@@ -13,9 +13,9 @@ from pathlib import Path
 from tests.support.service import PATIENCE, ROOT
 
 
-def read_blocks(page: str) -> list[str]:
-    """Return the blocks of shell commands of a page, in their order."""
-    return re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+def read_blocks(page: str, language: str = "sh") -> list[str]:
+    """Return the blocks of a page in a language, by default of shell commands, in their order."""
+    return re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
 
 
 def find_command(name: str) -> str:

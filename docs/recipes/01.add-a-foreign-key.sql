@@ -1,6 +1,6 @@
 -- Add a foreign key for what is written from now on. NOT VALID: existing rows are not read, so that
--- the lock on both tables, which stops writes, is short. ON DELETE needs an index on the column, as
--- the recipe above builds it, or each deletion in the other table reads all tasks.
+-- the lock on both tables, which stops writes, is short. ON DELETE needs an index on the column,
+-- built as 0019 builds one, or each deletion in the other table reads all tasks.
 
 CREATE TABLE IF NOT EXISTS lists (
     id uuid NOT NULL DEFAULT gen_random_uuid(),

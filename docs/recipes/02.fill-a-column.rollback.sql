@@ -1,2 +1,0 @@
--- The values go with the column.
-DO $$ BEGIN RAISE NOTICE 'nothing to undo'; END; $$;
