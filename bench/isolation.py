@@ -23,6 +23,7 @@ import psycopg  # noqa: E402
 from embedded_postgres import EmbeddedPostgres  # noqa: E402
 
 from taskapi.config import load_config  # noqa: E402
+from taskapi.database.identity import derive_key  # noqa: E402
 from taskapi.database.pool import QUERIES, Database  # noqa: E402
 from taskapi.migrate.run import apply_migrations  # noqa: E402
 
@@ -53,7 +54,7 @@ def main() -> None:
         tempfile.TemporaryDirectory(prefix="taskapi-bench-") as folder,
         EmbeddedPostgres(Path(folder) / "postgres") as server,
     ):
-        apply_migrations(server.url)
+        apply_migrations(server.url, keys=[derive_key("-" * 32)])
         # One connection each: a plan that serves two roles in turn is made again each time.
         one = {"DB_POOL_MIN": "1", "DB_POOL_MAX": "1", "JWT_SECRET": "-" * 32}
         config = load_config({**one, "DATABASE_URL": server.url})

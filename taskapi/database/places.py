@@ -66,8 +66,8 @@ class Places:
     """Places in the database for the threads of one worker.
 
     `total` is one less than the worker's threads, so that one is always free for requests that need
-    no database. At most `share` places are one user's at a time while other users send requests, and
-    all but one while none does, so that no user can hold them all.
+    no database. At most `share` places are one user's at a time while other users send requests,
+    and all but one while none does, so that no user can hold them all.
     """
 
     def __init__(self, total: int, share: int) -> None:

@@ -27,9 +27,10 @@ from taskapi.database.connection import (
     error_of,
     number_parameters,
 )
+from taskapi.database.identity import Signer
 from taskapi.database.places import Places
 from taskapi.database.statements import STATEMENTS
-from taskapi.exceptions import DatabaseUnavailable, TokenRevoked
+from taskapi.exceptions import DatabaseUnavailable, IdentityRefused, TokenRevoked
 
 logger = logging.getLogger("taskapi")
 
@@ -63,6 +64,10 @@ class RoleRefused(DatabaseUnavailable):
 
 class Deadlocked(DatabaseUnavailable):
     """PostgreSQL ended the transaction, because it and another one waited for each other."""
+
+
+class ClockDiffers(IdentityRefused):
+    """By the database's clock the signature had expired: the statement didn't run."""
 
 
 class Usage(threading.local):
@@ -101,6 +106,7 @@ class Database:
         self.usage = Usage()
         self._lent: set[Connection] = set()
         self._places = Places(max(1, config.web_threads - 1), config.db_pool_user_max)
+        self._signer = Signer(config.db_identity_keys, config.db_statement_timeout)
         self._timeout = config.db_pool_timeout
         # PostgreSQL ends a statement at its limit, unless the server is stopped or unreachable.
         self._silence = config.db_statement_timeout + SILENCE
@@ -179,9 +185,10 @@ class Database:
         with self._places.take(acting["user_id"]), self._connection() as conn:
             self.usage.round_trips += 1
             started = time.perf_counter()
+            signed = self._signer.sign(acting["role"], acting["user_id"] or acting["email"])
             try:
                 acted, result = conn.exchange(
-                    (ACT_AS, acting),
+                    (ACT_AS, {**acting, **signed}),
                     (statement, params),
                     timeout=self._silence,
                 )
@@ -208,12 +215,22 @@ class Database:
                 conn.close()
             if conn.closed or isinstance(error, psycopg.OperationalError):
                 raise DatabaseUnavailable(f"{name}: {describe(error)}") from error
+            if isinstance(refusal, errors.InvalidAuthorizationSpecification):
+                raise self._refused(refusal) from refusal
             if refusal:
                 raise RoleRefused(
                     f"{name}: can't act as {acting['role']} ({describe(refusal)}): apply the "
                     "migrations, or grant it to the role that DATABASE_URL names"
                 ) from refusal
             raise error
+
+    def _refused(self, refusal: psycopg.Error) -> IdentityRefused:
+        if self._signer.follow(float(refusal.diag.message_detail or "nan")):
+            logger.warning("the database's clock differs: signatures go by it")
+            return ClockDiffers()
+        return IdentityRefused(
+            "it has no key of DB_IDENTITY_KEY or JWT_SECRET: run `migrate apply` with the same value"
+        )
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
@@ -307,7 +324,10 @@ class Actor:
 
     def _run(self, name: str, params: Mapping[str, Any]) -> list[Any]:
         params = {**params, **self._identity}
-        return self._database.run(self._statements[name], params, self._acting)
+        try:
+            return self._database.run(self._statements[name], params, self._acting)
+        except ClockDiffers:
+            return self._database.run(self._statements[name], params, self._acting)
 
 
 def reconnect_if_needed(pool: ConnectionPool[Any]) -> None:

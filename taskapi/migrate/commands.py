@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from taskapi.config import load_database_url
+from taskapi.config import ConfigError, load_database_url, load_identity_keys
 from taskapi.database.statements import MIGRATIONS_DIR
 from taskapi.migrate import run
 from taskapi.migrate.files import (
@@ -94,14 +94,17 @@ def apply(to: int | None, dry_run: bool, lock_timeout: float, tries: int) -> Non
     """Apply the pending migrations.
 
     Each runs in a transaction of its own, except those marked `transactional: false`. Several
-    processes may run this at once, and it may be run again after a kill.
+    processes may run this at once, and it may be run again after a kill. Adds the key of
+    DB_IDENTITY_KEY, or else of JWT_SECRET, with which the service signs its identities.
     """
-    url = load_database_url()
+    url, keys = load_database_url(), load_identity_keys()
     if dry_run:
         for id in run.find_pending(url, to=to):
             click.echo(f"-- {id}\n{(MIGRATIONS_DIR / f'{id}.sql').read_text()}")
         return
-    ids = run.apply_migrations(url, to=to, lock_timeout=lock_timeout, tries=tries, report=report)
+    ids = run.apply_migrations(
+        url, to=to, lock_timeout=lock_timeout, tries=tries, report=report, keys=keys
+    )
     click.echo("\n".join(f"applied {id}" for id in ids) or "nothing to apply")
 
 
@@ -141,6 +144,19 @@ def rollback(to: int | None, all_of_them: bool, yes: bool, lock_timeout: float, 
         confirm=confirm,
     )
     click.echo("\n".join(f"rolled back {id}" for id in ids) or "nothing to roll back")
+
+
+@migrate.command()
+def require_signatures() -> None:
+    """Accept no identity without a signature, and no other key than this environment's.
+
+    Run this when no release before 1.1 serves any more, and after a key was replaced.
+    """
+    url, keys = load_database_url(), load_identity_keys()
+    if not keys:
+        raise ConfigError("DB_IDENTITY_KEY is not set: give the service's, or its JWT_SECRET")
+    deleted = run.require_signatures(url, keys)
+    click.echo(f"signatures are required; deleted {deleted} other keys")
 
 
 @migrate.command()

@@ -30,6 +30,7 @@ from taskapi.migrate.run import apply_migrations, rollback_migrations
 from taskapi.operations import queries as operations
 from taskapi.tasks import queries as task_queries
 from tests.support.accounts import Account
+from tests.support.acting import act_as
 from tests.support.careless import (
     FOR_A_USER,
     ONE_CONNECTION,
@@ -50,20 +51,13 @@ WHOLE_LIST = {
     "max_bytes": 2**21,
 }
 NO_ID = "00000000-0000-0000-0000-000000000000"
-SETTINGS = {
-    "statement_timeout": "5s",
-    "user_id": "",
-    "issued_at": 0.0,
-    "email": "",
-    "max_tasks": "100000",
-}
 
 
 @contextmanager
 def acting(conn: psycopg.Connection, role: str, **identity: str) -> Iterator[None]:
     """Act as the service does, then undo everything."""
     with conn.transaction(force_rollback=True):
-        conn.execute(STATEMENTS["act_as"], {**SETTINGS, "role": role, **identity})
+        conn.execute(STATEMENTS["act_as"], act_as(role, **identity))
         yield
 
 
@@ -190,7 +184,7 @@ def test_nothing_is_left_on_the_connection(database: psycopg.Connection, user: A
     user.create()
     before = database.execute(session).fetchone()
     assert before is not None
-    acts = {**SETTINGS, "role": "taskapi_user", "user_id": user.id}
+    acts = act_as("taskapi_user", user_id=user.id)
     for statement in ("SELECT current_user", "SELECT 1 / 0"):
         try:
             with database.pipeline():

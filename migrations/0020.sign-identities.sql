@@ -1,0 +1,204 @@
+-- transactional: false
+-- The identity of a transaction is signed, so that SQL that runs with the service's login can't take
+-- another one: neither by set_config nor by SET ROLE. The service signs the role, the user or email
+-- and a time of expiry with HMAC-SHA256. The policies check the signature with keys that only the
+-- tables' owner can read.
+--
+-- The release before signs nothing. So unsigned identities are accepted until an operator runs
+-- `python -m taskapi migrate require-signatures`; `apply` does so in a new database. Each statement
+-- is a transaction of its own: one that locked two tables could deadlock with a request.
+
+-- An HMAC key of 32 bytes as its two blocks: XORed with 0x36 and with 0x5c, and filled up to 64.
+CREATE TABLE IF NOT EXISTS identity_keys (
+    inner_pad bytea NOT NULL,
+    outer_pad bytea NOT NULL,
+    added_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT identity_keys_pkey PRIMARY KEY (inner_pad),
+    CONSTRAINT identity_keys_check
+        CHECK (octet_length(inner_pad) = 64 AND octet_length(outer_pad) = 64)
+);
+COMMENT ON TABLE identity_keys IS
+    'The keys that identities may be signed with (sql/act_as.sql). Only the owner may read it. '
+    'python -m taskapi migrate apply adds those of DB_IDENTITY_KEY, or of JWT_SECRET; '
+    'migrate require-signatures deletes all others.';
+COMMENT ON COLUMN identity_keys.inner_pad IS
+    'A key of HMAC-SHA256 as its first block: with 0x36 in each byte''s XOR.';
+COMMENT ON COLUMN identity_keys.outer_pad IS 'The same key with 0x5c.';
+COMMENT ON COLUMN identity_keys.added_at IS 'When it was added, by the database''s clock.';
+
+CREATE TABLE IF NOT EXISTS identity_settings (
+    is_only_row boolean NOT NULL DEFAULT true,
+    accepts_unsigned boolean NOT NULL DEFAULT true,
+    CONSTRAINT identity_settings_pkey PRIMARY KEY (is_only_row),
+    CONSTRAINT identity_settings_is_only_row_check CHECK (is_only_row)
+);
+INSERT INTO identity_settings DEFAULT VALUES ON CONFLICT DO NOTHING;
+COMMENT ON TABLE identity_settings IS 'One row: how identities are checked.';
+COMMENT ON COLUMN identity_settings.is_only_row IS 'True, so that there can be one row only.';
+COMMENT ON COLUMN identity_settings.accepts_unsigned IS
+    'Whether an identity without a signature counts, as releases before 1.1 set it. '
+    'python -m taskapi migrate require-signatures ends that.';
+
+-- Whether the service has signed that the transaction acts for this user or email. Ends by the
+-- clock and not by the transaction's start, which SQL can put off by keeping one open.
+CREATE OR REPLACE FUNCTION is_signed(
+    acting_role text, subject text, expires_at text, signature text
+) RETURNS boolean
+    LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER AS $$
+DECLARE
+    is_right boolean;
+BEGIN
+    IF signature <> '' THEN
+        SELECT
+            bool_or(encode(sha256(outer_pad || sha256(inner_pad || convert_to(
+                acting_role || E'\n' || expires_at || E'\n' || subject, 'UTF8'
+            ))), 'hex') = signature)
+        INTO is_right
+        FROM identity_keys;
+    END IF;
+    -- Without a signature, or without a key to check it with
+    IF is_right IS NULL THEN
+        RETURN (SELECT accepts_unsigned FROM identity_settings);
+    END IF;
+    RETURN is_right AND clock_timestamp() < to_timestamp(expires_at::double precision);
+END;
+$$;
+COMMENT ON FUNCTION is_signed(text, text, text, text) IS
+    'Whether this role and user or email are signed with a key of identity_keys, and the signature '
+    'has not expired. Runs with its owner''s rights, because nobody else may read the keys.';
+
+-- For sql/act_as.sql. A service that has another key than the database shall notice, and not find
+-- nothing.
+CREATE OR REPLACE FUNCTION accepts_identity(
+    acting_role text, subject text, issued_at timestamptz, expires_at text, signature text
+) RETURNS boolean
+    LANGUAGE plpgsql STABLE SECURITY DEFINER AS $$
+BEGIN
+    IF NOT is_signed(acting_role, subject, expires_at, signature) THEN
+        RAISE EXCEPTION 'the identity has no valid signature'
+            USING
+                ERRCODE = 'invalid_authorization_specification',
+                DETAIL = extract(EPOCH FROM clock_timestamp());
+    END IF;
+    RETURN acting_role <> 'taskapi_user' OR NOT EXISTS (
+        SELECT FROM revocations
+        WHERE user_id = subject::uuid
+            AND tokens_not_before > coalesce(issued_at, '-infinity')
+    );
+END;
+$$;
+COMMENT ON FUNCTION accepts_identity(text, text, timestamptz, text, text) IS
+    'Whether no revocation concerns the user''s token of this time. An error (28000) with the '
+    'database''s clock as its DETAIL, if the identity has no valid signature. Runs with its '
+    'owner''s rights, because the service''s login can read no table.';
+
+-- What runs with its owner's rights finds its tables in this schema only.
+DO $$
+DECLARE
+    name text;
+BEGIN
+    FOREACH name IN ARRAY ARRAY[
+        'is_signed(text, text, text, text)',
+        'accepts_identity(text, text, timestamptz, text, text)'
+    ] LOOP
+        EXECUTE format('ALTER FUNCTION %s SET search_path = %I, pg_temp', name, current_schema());
+    END LOOP;
+END;
+$$;
+REVOKE ALL ON FUNCTION is_signed(text, text, text, text) FROM public;
+GRANT EXECUTE ON FUNCTION is_signed(text, text, text, text) TO taskapi_user, taskapi_login;
+
+-- An identity that is missing, unsigned or no UUID is NULL, which equals nothing.
+CREATE OR REPLACE FUNCTION current_user_id() RETURNS uuid
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN CASE
+        WHEN current_setting('app.user_id', true)
+            ~ '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
+            AND is_signed(
+                'taskapi_user',
+                current_setting('app.user_id', true),
+                current_setting('app.expires_at', true),
+                current_setting('app.signature', true)
+            )
+            THEN current_setting('app.user_id', true)::uuid
+    END;
+COMMENT ON FUNCTION current_user_id() IS
+    'The user that this transaction acts for: the UUID in the setting app.user_id, which '
+    'sql/act_as.sql sets with its signature. Null, which equals no row, if it is missing, not a '
+    'UUID or not signed. The policies compare user_id with it.';
+
+CREATE OR REPLACE FUNCTION current_email() RETURNS text
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN CASE
+        WHEN is_signed(
+            'taskapi_login',
+            coalesce(current_setting('app.email', true), ''),
+            current_setting('app.expires_at', true),
+            current_setting('app.signature', true)
+        )
+            THEN coalesce(current_setting('app.email', true), '')
+    END;
+REVOKE ALL ON FUNCTION current_email() FROM public;
+GRANT EXECUTE ON FUNCTION current_email() TO taskapi_login;
+COMMENT ON FUNCTION current_email() IS
+    'The email that this transaction of taskapi_login acts for: the setting app.email, which '
+    'sql/act_as.sql sets with its signature; empty for the purge. Null if it is not signed: then '
+    'the policies show nothing.';
+
+ALTER POLICY users_of_email ON users
+    USING (lower(email) = lower(current_email()))
+    WITH CHECK (lower(email) = lower(current_email()));
+ALTER POLICY users_to_close ON users
+    USING (lower(email) = lower(current_email()))
+    WITH CHECK (email = id || '@closed.invalid');
+ALTER POLICY users_of_closed_email ON users
+    USING (lower(email) = lower(CASE
+        WHEN current_setting('app.closed_email', true) LIKE '%@closed.invalid'
+            THEN current_setting('app.closed_email', true)
+    END));
+
+-- The policies of these two allow what the grants did.
+DROP POLICY IF EXISTS login_attempts_of_login ON login_attempts;
+CREATE POLICY login_attempts_of_login ON login_attempts TO taskapi_login USING (true);
+ALTER TABLE login_attempts ENABLE ROW LEVEL SECURITY;
+ALTER TABLE login_attempts FORCE ROW LEVEL SECURITY;
+DROP POLICY IF EXISTS shown_epoch ON feed_epoch;
+CREATE POLICY shown_epoch ON feed_epoch FOR SELECT TO taskapi_user USING (true);
+DROP POLICY IF EXISTS epoch_of_login ON feed_epoch;
+CREATE POLICY epoch_of_login ON feed_epoch TO taskapi_login USING (true);
+ALTER TABLE feed_epoch ENABLE ROW LEVEL SECURITY;
+ALTER TABLE feed_epoch FORCE ROW LEVEL SECURITY;
+COMMENT ON POLICY login_attempts_of_login ON login_attempts IS 'Logins and sign-ups are counted.';
+COMMENT ON POLICY shown_epoch ON feed_epoch IS 'The change feed reads the epoch.';
+COMMENT ON POLICY epoch_of_login ON feed_epoch IS 'An operator resets the feeds.';
+COMMENT ON TABLE login_attempts IS
+    'Counters of logins and sign-ups within the last minute, shared by all workers and machines. '
+    'Unlogged: empty after a crash, and may be truncated at any time. Logins delete rows that have '
+    'expired. Row-level security is forced.';
+
+-- Whoever becomes taskapi_login needs a signature for it, in every table.
+DO $$
+DECLARE
+    name text;
+BEGIN
+    FOREACH name IN ARRAY ARRAY[
+        'users', 'login_attempts', 'tasks', 'idempotency_keys', 'clocks', 'deleted_tasks',
+        'revocations', 'closed_accounts', 'feed_epoch'
+    ] LOOP
+        IF NOT EXISTS (
+            SELECT FROM pg_policy
+            WHERE polname = 'only_signed_logins' AND polrelid = name::regclass
+        ) THEN
+            EXECUTE format(
+                'CREATE POLICY only_signed_logins ON %I AS RESTRICTIVE TO taskapi_login'
+                ' USING ((SELECT current_email()) IS NOT NULL)', name
+            );
+        END IF;
+        EXECUTE format(
+            'COMMENT ON POLICY only_signed_logins ON %I IS %L', name,
+            'Restrictive: taskapi_login sees and writes nothing without a signed identity.'
+        );
+        COMMIT;
+    END LOOP;
+END;
+$$;
