@@ -3,7 +3,7 @@ DECLARE
     name text;
 BEGIN
     FOREACH name IN ARRAY ARRAY[
-        'users', 'login_attempts', 'tasks', 'idempotency_keys', 'clocks', 'deleted_tasks',
+        'login_attempts', 'tasks', 'idempotency_keys', 'clocks', 'deleted_tasks',
         'revocations', 'closed_accounts', 'feed_epoch'
     ] LOOP
         EXECUTE format('DROP POLICY IF EXISTS only_signed_logins ON %I', name);
@@ -42,7 +42,6 @@ COMMENT ON FUNCTION current_user_id() IS
     'The user that this transaction acts for: the UUID in the setting app.user_id, which '
     'sql/act_as.sql sets. Null, which equals no row, if it is missing or not a UUID. The policies '
     'compare user_id with it.';
-DROP FUNCTION IF EXISTS accepts_identity(text, text, timestamptz, text, text);
 DROP FUNCTION IF EXISTS is_signed(text, text, text, text);
 DROP TABLE IF EXISTS identity_settings;
 DROP TABLE IF EXISTS identity_keys;

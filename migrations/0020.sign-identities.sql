@@ -5,8 +5,8 @@
 -- tables' owner can read.
 --
 -- The release before signs nothing. So unsigned identities are accepted until an operator runs
--- `python -m taskapi migrate require-signatures`; `apply` does so in a new database. Each statement
--- is a transaction of its own: one that locked two tables could deadlock with a request.
+-- `python -m taskapi migrate apply --require-signatures`; in a new database they never are. Each
+-- statement is a transaction of its own: one that locked two tables could deadlock with a request.
 
 -- An HMAC key of 32 bytes as its two blocks: XORed with 0x36 and with 0x5c, and filled up to 64.
 CREATE TABLE IF NOT EXISTS identity_keys (
@@ -20,7 +20,7 @@ CREATE TABLE IF NOT EXISTS identity_keys (
 COMMENT ON TABLE identity_keys IS
     'The keys that identities may be signed with (sql/act_as.sql). Only the owner may read it. '
     'python -m taskapi migrate apply adds those of DB_IDENTITY_KEY, or of JWT_SECRET; '
-    'migrate require-signatures deletes all others.';
+    'with --require-signatures it deletes all others.';
 COMMENT ON COLUMN identity_keys.inner_pad IS
     'A key of HMAC-SHA256 as its first block: with 0x36 in each byte''s XOR.';
 COMMENT ON COLUMN identity_keys.outer_pad IS 'The same key with 0x5c.';
@@ -37,10 +37,12 @@ COMMENT ON TABLE identity_settings IS 'One row: how identities are checked.';
 COMMENT ON COLUMN identity_settings.is_only_row IS 'True, so that there can be one row only.';
 COMMENT ON COLUMN identity_settings.accepts_unsigned IS
     'Whether an identity without a signature counts, as releases before 1.1 set it. '
-    'python -m taskapi migrate require-signatures ends that.';
+    'python -m taskapi migrate apply --require-signatures ends that.';
 
--- Whether the service has signed that the transaction acts for this user or email. Ends by the
--- clock and not by the transaction's start, which SQL can put off by keeping one open.
+-- Whether the service has signed that the transaction acts for this user or email. A signature that
+-- is not valid is an error, so that a service with another key than the database notices, and does
+-- not find nothing. It ends by the clock and not by the transaction's start, which SQL can put off
+-- by keeping one open.
 CREATE OR REPLACE FUNCTION is_signed(
     acting_role text, subject text, expires_at text, signature text
 ) RETURNS boolean
@@ -60,53 +62,29 @@ BEGIN
     IF is_right IS NULL THEN
         RETURN (SELECT accepts_unsigned FROM identity_settings);
     END IF;
-    RETURN is_right AND clock_timestamp() < to_timestamp(expires_at::double precision);
+    IF is_right AND clock_timestamp() < to_timestamp(expires_at::double precision) THEN
+        RETURN true;
+    END IF;
+    RAISE EXCEPTION 'the signature of the identity is not valid, or has expired'
+        USING
+            ERRCODE = 'invalid_authorization_specification',
+            DETAIL = extract(EPOCH FROM clock_timestamp());
 END;
 $$;
 COMMENT ON FUNCTION is_signed(text, text, text, text) IS
-    'Whether this role and user or email are signed with a key of identity_keys, and the signature '
-    'has not expired. Runs with its owner''s rights, because nobody else may read the keys.';
+    'Whether this role and user or email are signed. An error (28000) with the database''s clock as '
+    'its DETAIL, if the signature is not by a key of identity_keys or has expired. Runs with its '
+    'owner''s rights, because nobody else may read the keys.';
 
--- For sql/act_as.sql. A service that has another key than the database shall notice, and not find
--- nothing.
-CREATE OR REPLACE FUNCTION accepts_identity(
-    acting_role text, subject text, issued_at timestamptz, expires_at text, signature text
-) RETURNS boolean
-    LANGUAGE plpgsql STABLE SECURITY DEFINER AS $$
+-- It finds its tables in this schema only.
+DO $$
 BEGIN
-    IF NOT is_signed(acting_role, subject, expires_at, signature) THEN
-        RAISE EXCEPTION 'the identity has no valid signature'
-            USING
-                ERRCODE = 'invalid_authorization_specification',
-                DETAIL = extract(EPOCH FROM clock_timestamp());
-    END IF;
-    RETURN acting_role <> 'taskapi_user' OR NOT EXISTS (
-        SELECT FROM revocations
-        WHERE user_id = subject::uuid
-            AND tokens_not_before > coalesce(issued_at, '-infinity')
+    EXECUTE format(
+        'ALTER FUNCTION is_signed(text, text, text, text) SET search_path = %I, pg_temp',
+        current_schema()
     );
 END;
 $$;
-COMMENT ON FUNCTION accepts_identity(text, text, timestamptz, text, text) IS
-    'Whether no revocation concerns the user''s token of this time. An error (28000) with the '
-    'database''s clock as its DETAIL, if the identity has no valid signature. Runs with its '
-    'owner''s rights, because the service''s login can read no table.';
-
--- What runs with its owner's rights finds its tables in this schema only.
-DO $$
-DECLARE
-    name text;
-BEGIN
-    FOREACH name IN ARRAY ARRAY[
-        'is_signed(text, text, text, text)',
-        'accepts_identity(text, text, timestamptz, text, text)'
-    ] LOOP
-        EXECUTE format('ALTER FUNCTION %s SET search_path = %I, pg_temp', name, current_schema());
-    END LOOP;
-END;
-$$;
-REVOKE ALL ON FUNCTION is_signed(text, text, text, text) FROM public;
-GRANT EXECUTE ON FUNCTION is_signed(text, text, text, text) TO taskapi_user, taskapi_login;
 
 -- An identity that is missing, unsigned or no UUID is NULL, which equals nothing.
 CREATE OR REPLACE FUNCTION current_user_id() RETURNS uuid
@@ -154,6 +132,7 @@ ALTER POLICY users_to_close ON users
 ALTER POLICY users_of_closed_email ON users
     USING (lower(email) = lower(CASE
         WHEN current_setting('app.closed_email', true) LIKE '%@closed.invalid'
+            AND current_email() IS NOT NULL
             THEN current_setting('app.closed_email', true)
     END));
 
@@ -176,13 +155,15 @@ COMMENT ON TABLE login_attempts IS
     'Unlogged: empty after a crash, and may be truncated at any time. Logins delete rows that have '
     'expired. Row-level security is forced.';
 
--- Whoever becomes taskapi_login needs a signature for it, in every table.
+-- Whoever becomes taskapi_login needs a signature for it, in every table. The policies of users ask
+-- for it themselves: PostgreSQL applies a restrictive policy first, and would use the index of the
+-- emails no more, because lower() is not leakproof.
 DO $$
 DECLARE
     name text;
 BEGIN
     FOREACH name IN ARRAY ARRAY[
-        'users', 'login_attempts', 'tasks', 'idempotency_keys', 'clocks', 'deleted_tasks',
+        'login_attempts', 'tasks', 'idempotency_keys', 'clocks', 'deleted_tasks',
         'revocations', 'closed_accounts', 'feed_epoch'
     ] LOOP
         IF NOT EXISTS (

@@ -209,14 +209,14 @@ class Database:
             error = refusal or error_of(result)
             if error is None:
                 return conn.load_rows(result)
+            if isinstance(error, errors.InvalidAuthorizationSpecification):
+                raise self._refused(error) from error
             if isinstance(error, errors.DeadlockDetected):
                 raise Deadlocked(f"{name}: {describe(error)}") from error
             if error.sqlstate in POISONING_SQLSTATES:
                 conn.close()
             if conn.closed or isinstance(error, psycopg.OperationalError):
                 raise DatabaseUnavailable(f"{name}: {describe(error)}") from error
-            if isinstance(refusal, errors.InvalidAuthorizationSpecification):
-                raise self._refused(refusal) from refusal
             if refusal:
                 raise RoleRefused(
                     f"{name}: can't act as {acting['role']} ({describe(refusal)}): apply the "
@@ -229,7 +229,7 @@ class Database:
             logger.warning("the database's clock differs: signatures go by it")
             return ClockDiffers()
         return IdentityRefused(
-            "it has no key of DB_IDENTITY_KEY or JWT_SECRET: run `migrate apply` with the same value"
+            "it lacks the key of DB_IDENTITY_KEY or JWT_SECRET: run `migrate apply` with the same one"
         )
 
     @contextmanager

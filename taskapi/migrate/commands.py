@@ -89,8 +89,15 @@ def status() -> None:
 @migrate.command()
 @click.option("--to", type=MigrationNumber(), help="The last migration to apply: id or number.")
 @click.option("--dry-run", is_flag=True, help="Print the SQL that would run. Change nothing.")
+@click.option(
+    "--require-signatures",
+    is_flag=True,
+    help="Accept only identities that are signed with this environment's keys from now on.",
+)
 @lock_options
-def apply(to: int | None, dry_run: bool, lock_timeout: float, tries: int) -> None:
+def apply(
+    to: int | None, dry_run: bool, require_signatures: bool, lock_timeout: float, tries: int
+) -> None:
     """Apply the pending migrations.
 
     Each runs in a transaction of its own, except those marked `transactional: false`. Several
@@ -98,12 +105,20 @@ def apply(to: int | None, dry_run: bool, lock_timeout: float, tries: int) -> Non
     DB_IDENTITY_KEY, or else of JWT_SECRET, with which the service signs its identities.
     """
     url, keys = load_database_url(), load_identity_keys()
+    if require_signatures and not keys:
+        raise ConfigError("DB_IDENTITY_KEY is not set: give the service's, or its JWT_SECRET")
     if dry_run:
         for id in run.find_pending(url, to=to):
             click.echo(f"-- {id}\n{(MIGRATIONS_DIR / f'{id}.sql').read_text()}")
         return
     ids = run.apply_migrations(
-        url, to=to, lock_timeout=lock_timeout, tries=tries, report=report, keys=keys
+        url,
+        to=to,
+        lock_timeout=lock_timeout,
+        tries=tries,
+        report=report,
+        keys=keys,
+        require_signatures=require_signatures,
     )
     click.echo("\n".join(f"applied {id}" for id in ids) or "nothing to apply")
 
@@ -144,19 +159,6 @@ def rollback(to: int | None, all_of_them: bool, yes: bool, lock_timeout: float, 
         confirm=confirm,
     )
     click.echo("\n".join(f"rolled back {id}" for id in ids) or "nothing to roll back")
-
-
-@migrate.command()
-def require_signatures() -> None:
-    """Accept no identity without a signature, and no other key than this environment's.
-
-    Run this when no release before 1.1 serves any more, and after a key was replaced.
-    """
-    url, keys = load_database_url(), load_identity_keys()
-    if not keys:
-        raise ConfigError("DB_IDENTITY_KEY is not set: give the service's, or its JWT_SECRET")
-    deleted = run.require_signatures(url, keys)
-    click.echo(f"signatures are required; deleted {deleted} other keys")
 
 
 @migrate.command()

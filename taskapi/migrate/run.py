@@ -105,13 +105,14 @@ def apply_migrations(
     tries: int = TRIES,
     report: Report = silent,
     keys: Sequence[bytes] = (),
+    require_signatures: bool = False,
 ) -> list[str]:
     """Apply the pending migrations up to number `to`, and return their ids.
 
     Several processes may run this at once, and it may be run again after a process was killed. A
     statement that gets no lock within `lock_timeout` seconds gives up, and its migration is tried
-    again. Identities may be signed with `keys` from then on, and must be if the database is new.
-    Raises MigrationError.
+    again. Identities may be signed with `keys` from then on. They must be, with one of these and no
+    other, if the database is new, or with `require_signatures`. Raises MigrationError.
     """
     with _session(database_url, lock_timeout, tries, report) as session:
         session.lock.execute(MIGRATION_STATEMENTS["create_checksums"])
@@ -126,41 +127,26 @@ def apply_migrations(
             if migration.id in pending:
                 _record_checksum(session.lock, migration.id, folder)
                 _run(session, session.backend.apply_one, migration)
-        for key in keys:
-            _query(session.lock, "add_identity_key", **_pads(key))
-        if keys and not any(state.applied_at for state in states):
-            _require_signatures(session.lock, keys)
-        for checked in _query(session.lock, "check_signatures"):
-            if checked.accepts_unsigned:
-                report(
-                    "identities need no signature yet: when no release before 1.1 serves, run "
-                    "`migrate require-signatures`"
-                )
-            elif not checked.keys:
-                report("there is no key for identities: set DB_IDENTITY_KEY")
+        is_new = not any(state.applied_at for state in states)
+        _add_keys(session, keys, only=bool(keys) and (require_signatures or is_new))
         return pending
 
 
-def require_signatures(database_url: str, keys: Sequence[bytes]) -> int:
-    """Accept only identities that are signed with one of these keys.
-
-    Returns how many other keys were deleted. Raises MigrationError.
-    """
-    with _one_line_errors(), _connect(_conninfo(database_url, LOCK_TIMEOUT)) as conn:
-        for key in keys:
-            _query(conn, "add_identity_key", **_pads(key))
-        return _require_signatures(conn, keys)
-
-
-def _require_signatures(conn: psycopg.Connection[Any], keys: Sequence[bytes]) -> int:
-    inner_pads = [pads_of(key).inner for key in keys]
-    rows = _query(conn, "require_signatures", inner_pads=inner_pads)
-    return sum(row.deleted_keys for row in rows)
-
-
-def _pads(key: bytes) -> dict[str, bytes]:
-    pads = pads_of(key)
-    return {"inner_pad": pads.inner, "outer_pad": pads.outer}
+def _add_keys(session: _Session, keys: Sequence[bytes], *, only: bool) -> None:
+    """Let identities be signed with these keys. `only`: and not be unsigned, or with another."""
+    pads = [pads_of(key) for key in keys]
+    for inner, outer in pads:
+        _query(session.lock, "add_identity_key", inner_pad=inner, outer_pad=outer)
+    if only:
+        _query(session.lock, "require_signatures", inner_pads=[inner for inner, _ in pads])
+    for checked in _query(session.lock, "check_signatures"):
+        if not checked.keys:
+            session.report("identities are not signed: set DB_IDENTITY_KEY, and apply again")
+        elif checked.accepts_unsigned:
+            session.report(
+                "unsigned identities are accepted: when no release before 1.1 serves any more, "
+                "apply with --require-signatures"
+            )
 
 
 def rollback_migrations(

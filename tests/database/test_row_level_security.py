@@ -358,6 +358,7 @@ def test_the_roles_have_exactly_these_rights(database: psycopg.Connection) -> No
         ("taskapi_login", "clocks.user_id", "SELECT"),
         ("taskapi_login", "closed_accounts", "SELECT"),
         ("taskapi_login", "closed_accounts.user_id", "INSERT"),
+        ("taskapi_login", "current_email()", "EXECUTE"),
         ("taskapi_login", "deleted_tasks", "DELETE SELECT"),
         ("taskapi_login", "feed_epoch", "SELECT"),
         ("taskapi_login", "feed_epoch.epoch", "UPDATE"),
