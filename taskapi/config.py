@@ -136,10 +136,12 @@ def load_identity_keys(environ: Mapping[str, str] = os.environ) -> tuple[bytes, 
 
     Raises ConfigError.
     """
-    for name in ("DB_IDENTITY_KEY", "JWT_SECRET"):
-        if environ.get(name):
-            return tuple(map(derive_key, _secrets(environ, name)))
-    return ()
+    secrets: tuple[str, ...] = ()
+    if environ.get("DB_IDENTITY_KEY"):
+        secrets = _secrets(environ, "DB_IDENTITY_KEY")
+    elif environ.get("JWT_SECRET"):
+        secrets = _secrets(environ, "JWT_SECRET")
+    return tuple(map(derive_key, secrets))
 
 
 def _secrets(environ: Mapping[str, str], name: str) -> tuple[str, ...]:

@@ -229,7 +229,7 @@ class Database:
             logger.warning("the database's clock differs: signatures go by it")
             return ClockDiffers()
         return IdentityRefused(
-            "it lacks the key of DB_IDENTITY_KEY or JWT_SECRET: run `migrate apply` with the same one"
+            "run `migrate apply` with the same DB_IDENTITY_KEY, or without one the same JWT_SECRET"
         )
 
     @contextmanager

@@ -155,7 +155,7 @@ def test_a_service_with_another_key_says_so(make_service: MakeService, own_url: 
         assert_error(user.request("POST", json={"title": "x"}), 503, sentence)
         login = {"email": user.email, "password": "x"}
         assert_error(client.post("/api/auth/login", json=login), 503, sentence)
-    assert "run `migrate apply` with the same one" in service.log.read_text()
+    assert "run `migrate apply` with the same DB_IDENTITY_KEY" in service.log.read_text()
 
 
 def apply(url: str, *options: str, **variables: str) -> str:
