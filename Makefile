@@ -21,6 +21,8 @@ COVERAGE := --cov --cov-report=term-missing:skip-covered
 # make test ARGS='-k pages'
 ARGS :=
 PYTEST := $(PY) -m pytest
+# The external ones too, which pytest would leave out if they were named beside their parent
+EVERY_FOLDER := --override-ini norecursedirs='.*'
 # Two processes, each with a PostgreSQL and a service of its own
 PARALLEL := --numprocesses 2 --dist worksteal
 # With RETRY=1, tests that fail (pytest's exit code 1) run once more, alone and one at a time, because
@@ -30,7 +32,8 @@ AGAIN = $(if $(RETRY),|| { test $$? = 1 && $(MAKE) --no-print-directory test-fai
 
 .DEFAULT_GOAL := help
 .PHONY: help run test check test-all test-long test-peers test-external test-failed test-browser test-clients fuzz faults hostile \
-	test-ha bench bench-long bench-hot-path bench-isolation bench-pages bench-logging \
+	test-ha test-citus test-rolling bench bench-long bench-hot-path bench-isolation bench-pages \
+	bench-logging bench-deletion bench-feed bench-migrations bench-releases \
 	lint lint-types lint-migrations explain database-docs lock audit migrate clean
 
 help: ## list the targets
@@ -53,7 +56,7 @@ test-all: $(INSTALLED) ## run all tests with coverage, and the linters
 	@$(MAKE) --no-print-directory lint
 
 test-long: $(INSTALLED) ## repeat races and random histories very often, and faults that need other programs
-	@$(PYTEST) -m long tests tests/faults/external $(ARGS)
+	@$(PYTEST) $(EVERY_FOLDER) -m long tests $(ARGS)
 
 test-external: $(INSTALLED) ## run the tests that need other programs: those that .ci/run names
 	@$(PYTEST) tests/external -m 'not ha and not peers' $(ARGS) \
@@ -63,6 +66,15 @@ test-external: $(INSTALLED) ## run the tests that need other programs: those tha
 test-ha: $(INSTALLED) ## kill the primary, a standby and etcd of three nodes with Patroni
 	@$(PYTEST) tests/external/test_patroni.py $(ARGS) \
 		$(call AGAIN,tests/external/test_patroni.py)
+
+# 20,000 tasks with make test-long
+test-rolling: $(INSTALLED) ## deploy over the release before, beside 1,000,000 tasks, with nginx and git
+	@FAULTS=long $(PYTEST) tests/faults/external/test_rolling_deploy.py $(ARGS)
+
+# A superuser's URI of a database that has the extension and its nodes. It runs a quarter of an hour.
+test-citus: $(INSTALLED) ## run the functional tests on the Citus coordinator that CITUS_DATABASE_URL names
+	@test -n "$$CITUS_DATABASE_URL" || { echo "taskapi: set CITUS_DATABASE_URL to a superuser's URI of a Citus coordinator with its nodes" >&2; exit 1; }
+	@$(PYTEST) tests/tasks tests/accounts tests/database -m 'not long and not one_server' $(ARGS)
 
 test-peers: $(INSTALLED) $(PEERS_INSTALLED) ## start each stack that the bench compares with, and check its answers
 	@$(PYTEST) tests/external/test_bench_programs.py $(ARGS)
@@ -80,7 +92,7 @@ fuzz: $(INSTALLED) ## send 10,000 requests that the OpenAPI document allows or f
 	@PYTHONPATH=tools exec $(PY) -m tests.fuzz
 
 faults: $(INSTALLED) ## cause faults for half an hour, and renew the table in docs/faults.md
-	@FAULTS=long $(PYTEST) tests/faults tests/faults/external
+	@FAULTS=long $(PYTEST) $(EVERY_FOLDER) tests/faults
 
 hostile: $(INSTALLED) ## measure what ten normal users notice of one that misbehaves
 	@FAULTS=long $(PYTEST) -p no:randomly tests/faults/test_hostile.py \
@@ -101,8 +113,20 @@ bench-isolation: $(INSTALLED) ## measure what row-level security costs
 bench-pages: $(INSTALLED) ## measure what page 1 and page 1,000 of a list cost, and that it is the same
 	@$(PY) bench/pages.py $(ARGS)
 
+bench-feed: $(INSTALLED) ## measure what the change feed and batches cost; 40 minutes and 15 GB of disk
+	@$(PY) bench/feed.py $(ARGS)
+
+bench-migrations: $(INSTALLED) ## measure each migration since the release before, on 10 million tasks
+	@$(PY) bench/migrations.py $(ARGS)
+
+bench-releases: $(INSTALLED) ## compare reads, lists and creates with the release before
+	@$(PY) bench/releases.py $(ARGS)
+
 bench-hot-path: $(INSTALLED) ## measure where the processor time of a read goes
 	@$(PY) bench/hot_path.py
+
+bench-deletion: $(INSTALLED) ## measure what others notice of an account with a million tasks that is closed
+	@$(PY) bench/deletion.py $(ARGS)
 
 bench-logging: $(INSTALLED) ## measure what the request log and the metrics cost
 	@$(PY) bench/request_log.py

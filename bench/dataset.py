@@ -53,12 +53,12 @@ class Dataset:
         self._server_url = server_url
         self._conn: psycopg.Connection[Any] | None = None
 
-    def make(self) -> None:
-        """Create it by taskapi's migrations, and fill it."""
+    def make(self, to: int | None = None) -> None:
+        """Create it by taskapi's migrations, all or those up to a number, and fill it."""
         server = make_conninfo(self._server_url)
         createdb = find_programs() / "createdb"
         subprocess.run([createdb, "--maintenance-db", server, self.name], check=True)
-        apply_migrations(self.url, keys=[derive_key(JWT_SECRET)])
+        apply_migrations(self.url, to=to, keys=[derive_key(JWT_SECRET)])
         self._conn = psycopg.connect(self.url, autocommit=True, cursor_factory=psycopg.ClientCursor)
         self.run("fill", tasks=self.tasks, password_hash=HASHER.hash(PASSWORD))
         self.settle()

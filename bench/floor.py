@@ -47,7 +47,6 @@ _PARAMETERS: dict[str, str | None] = {
     "after_created_at": "infinity",
     "after_id": "ffffffff-ffff-ffff-ffff-ffffffffffff",
     "q": None,
-    "provider_email": None,
     "keep_title": "false",
     "versions": None,
 }

@@ -28,7 +28,7 @@ from taskapi.database.pool import QUERIES, Database  # noqa: E402
 from taskapi.migrate.run import apply_migrations  # noqa: E402
 
 ROUNDS = 3000
-CREATION = {"members": {"title": "x", "completed": False}, "provider_email": None}
+CREATION = {"members": {"title": "x", "completed": False}}
 WHOLE_LIST = {
     "after_created_at": "infinity",
     "after_id": "f" * 8 + "-ffff-ffff-ffff-" + "f" * 12,

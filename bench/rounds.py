@@ -72,11 +72,13 @@ class Bench:
     def __exit__(self, *exc_info: object) -> None:
         self._stack.close()
 
-    def make_dataset(self, name: str, tasks: int, stack: ExitStack) -> Dataset:
-        """Return a filled database of this server."""
+    def make_dataset(
+        self, name: str, tasks: int, stack: ExitStack, to: int | None = None
+    ) -> Dataset:
+        """Return a filled database of this server, with all migrations or those up to a number."""
         dataset = Dataset(self.postgres.url, name, tasks)
         stack.callback(dataset.close)
-        dataset.make()
+        dataset.make(to)
         return dataset
 
     def make_system(self, kind: Kind, database: Dataset | None = None, **more: Any) -> System:

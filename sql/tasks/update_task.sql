@@ -1,5 +1,7 @@
 -- Change the members that the client sent. Each of them replaces the row's value, null included.
--- The clock is locked before the task, as by all writers.
+-- The clock is locked before the task, as by all writers. A task that another session has locked
+-- without the clock is not waited for (NOWAIT): that session may be waiting for the clock. The
+-- service runs the statement again.
 -- @param user_id uuid
 -- @param id uuid
 -- @param changes jsonb: the new values by column name; an absent one keeps the row's value
@@ -18,7 +20,7 @@ WITH clock AS MATERIALIZED (
     WHERE tasks.user_id = %(user_id)s
         AND tasks.id = %(id)s
         AND (NOT %(keep_title)s::boolean OR tasks.title = %(changes)s::jsonb ->> 'title')
-    FOR UPDATE OF tasks
+    FOR UPDATE OF tasks NOWAIT
 ), changed AS (
     UPDATE tasks
     SET (title, description, completed) = (

@@ -1,13 +1,13 @@
 -- Create, change and delete up to 1,000 tasks of a user, each of them once. The clock is locked
--- before the tasks, as by all writers, so that two batches can't deadlock.
+-- before the tasks, as by all writers, so that two batches can't deadlock. A task that another
+-- session has locked without the clock is not waited for (NOWAIT): that session may be waiting for
+-- the clock. The service runs the statement again.
 --
 -- What each operation does is decided by its target before anything is written. A task that is
 -- created, and that this statement's snapshot is too old to show, violates tasks_pkey: nothing is
--- written, and the statement can be run again. An identity provider's user is created with the
--- first task. A user who does not exist, or whose email belongs to another account, violates
+-- written, and the statement can be run again. A user who does not exist violates
 -- tasks_user_id_fkey.
 -- @param user_id uuid
--- @param provider_email text: the email of an identity provider's user, else null
 -- @param operations jsonb: an array of objects: op: create, update or delete; id: absent for a new
 -- one; members: of the task, by column name; versions: values of updated_at for which the task is
 -- changed, absent for any
@@ -17,11 +17,6 @@
 -- or as it is if the status is 412; is_written; is_too_large: max_bytes was exceeded
 WITH clock AS MATERIALIZED (
     SELECT advance_clock(%(user_id)s::uuid) AS at
-), new_user AS (
-    INSERT INTO users (id, email)
-    SELECT %(user_id)s::uuid, %(provider_email)s::text
-    WHERE %(provider_email)s IS NOT NULL
-    ON CONFLICT DO NOTHING
 ), operation AS MATERIALIZED (
     SELECT
         given.number,
@@ -45,7 +40,7 @@ WITH clock AS MATERIALIZED (
         WHERE user_id = %(user_id)s
             AND id = operation.task_id
             AND clock.at IS NOT NULL
-        FOR UPDATE
+        FOR UPDATE NOWAIT
     ) AS found  -- noqa: enable=RF03
 ), outcome AS MATERIALIZED (
     SELECT

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from flask import g, request
 
+from taskapi.accounts import queries
 from taskapi.accounts.tokens import Identity, verify_token
-from taskapi.exceptions import AccessDenied, InvalidInput, MissingToken, fault
+from taskapi.exceptions import (
+    AccessDenied,
+    EmailOfAnotherUser,
+    InvalidInput,
+    MissingToken,
+    UnknownUser,
+    fault,
+)
 from taskapi.web.uuids import parse_uuid
+
+Result = TypeVar("Result")
 
 # In place of the path's `user_id`: the token's user.
 ME = "me"
@@ -49,3 +62,21 @@ def authorize() -> None:
     if path["user_id"] != identity.user_id:
         raise AccessDenied
     request.view_args = path
+
+
+def with_user(write: Callable[[], Result]) -> Result:
+    """Return what a write returns; without it an identity provider's user would not exist.
+
+    The user is created with the first task, when the write has found that there is none. Raises
+    UnknownUser if the account is gone, EmailOfAnotherUser, and what the write raises.
+    """
+    try:
+        return write()
+    except UnknownUser:
+        if g.provider_email is None:
+            raise
+    queries.create_provider_user(user_id=g.user_id, provider_email=g.provider_email)
+    try:
+        return write()
+    except UnknownUser as error:
+        raise EmailOfAnotherUser from error

@@ -83,7 +83,7 @@ def delete(create_app: CreateApp, email: str, yes: bool) -> None:
     with open_database(create_app):
         user = _find(email)
         _confirm(yes, f"Delete {user['email']} and all tasks? There is no way back.")
-        if not queries.close_account(email=email, old_hash=None):
+        if not queries.close_account(id=user["id"], email=email, old_hash=None):
             raise click.ClickException("the account was closed just now")
         _report("account closed", user)
 

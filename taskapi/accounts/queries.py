@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TypedDict
 
+from psycopg import errors
+
 from taskapi.database import pool
 from taskapi.exceptions import EmailTaken
 
@@ -38,9 +40,14 @@ def create_user(*, email: str, password_hash: str) -> User:
     [user] = (
         pool.current()
         .as_login(email)
-        .write("create_user", {"users_email_key": EmailTaken}, password_hash=password_hash)
+        .write("create_user", {errors.UniqueViolation: EmailTaken}, password_hash=password_hash)
     )
     return user
+
+
+def create_provider_user(*, user_id: str, provider_email: str) -> None:
+    """Create the account of an identity provider's user, unless it or one with its email exists."""
+    pool.current().as_user(user_id).write("create_provider_user", provider_email=provider_email)
 
 
 def register_login_attempt(*, email: str, client: str, block: str | None) -> LoginAttempt:
@@ -124,10 +131,10 @@ def change_password(*, email: str, old_hash: str | None, new_hash: str) -> float
     return issued_at
 
 
-def close_account(*, email: str, old_hash: str | None) -> bool:
+def close_account(*, id: str, email: str, old_hash: str | None) -> bool:
     """Close the account at once; the purge deletes it.
 
     Returns False if its hash is not `old_hash` (None: any).
     """
-    rows = pool.current().as_login(email).write("close_account", old_hash=old_hash)
+    rows = pool.current().as_login(email, id).write("close_account", old_hash=old_hash)
     return bool(rows)

@@ -93,7 +93,7 @@ def close_account() -> tuple[str, int]:
     """Delete the account and all of its tasks."""
     body = load(CLOSE_ACCOUNT, read_body())
     user, old_hash, _ = check_password(body["password"])
-    if not queries.close_account(email=user["email"], old_hash=old_hash):
+    if not queries.close_account(id=user["id"], email=user["email"], old_hash=old_hash):
         raise InvalidCredentials
     return "", 204
 

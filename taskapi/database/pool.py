@@ -11,12 +11,14 @@ import math
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import psycopg
 from flask import current_app, g
 from psycopg import errors
+from psycopg.pq import TransactionStatus
+from psycopg.pq.abc import PGresult
 from psycopg_pool import ConnectionPool
 
 from taskapi.config import Config
@@ -40,15 +42,21 @@ logger = logging.getLogger("taskapi")
 POISONING_SQLSTATES = {"0A000", "26000", "25006"}
 
 ACT_AS = number_parameters("act_as", STATEMENTS["act_as"])
+# Around each statement, if the database is distributed over servers that act_as does not reach.
+FIND_FRAME = number_parameters("find_frame", STATEMENTS["find_frame"])
+BEGIN = number_parameters("begin", STATEMENTS["begin"])
+SHARE_SETTINGS = number_parameters("share_settings", STATEMENTS["share_settings"])
+COMMIT = number_parameters("commit", STATEMENTS["commit"])
 QUERIES = {name: number_parameters(name, text) for name, text in STATEMENTS.items()}
 # All that runs with the rights of the role that the service logs in with.
 UNPRIVILEGED = {"list_applied_migrations": QUERIES["list_applied_migrations"]}
 
-# How often a write is repeated that a deadlock has ended. The service's own writes lock in one
-# order, but one that a DBA types can meet them the other way.
-DEADLOCKS = 2
-# Seconds until it is repeated, so that the other transaction gets what it has waited for.
-DEADLOCK_PAUSE = 0.02
+# Seconds until a write is repeated that another transaction stood in the way of, so that this one
+# gets what it has waited for; twice as long each time, up to the second figure.
+LOCKED_PAUSE = 0.02
+LONGEST_LOCKED_PAUSE = 0.3
+
+Call = tuple[Statement, Mapping[str, Any]]
 
 # Seconds after DB_STATEMENT_TIMEOUT until a server that has not answered is given up.
 SILENCE = 1.0
@@ -62,8 +70,11 @@ class RoleRefused(DatabaseUnavailable):
     """The role of a statement does not exist or is not granted: the statement didn't run."""
 
 
-class Deadlocked(DatabaseUnavailable):
-    """PostgreSQL ended the transaction, because it and another one waited for each other."""
+class Locked(DatabaseUnavailable):
+    """Another transaction has what this one needs. Nothing was written.
+
+    Either a statement with NOWAIT met a locked row, or the two waited for each other.
+    """
 
 
 class ClockDiffers(IdentityRefused):
@@ -110,8 +121,10 @@ class Database:
         self._timeout = config.db_pool_timeout
         # PostgreSQL ends a statement at its limit, unless the server is stopped or unreachable.
         self._silence = config.db_statement_timeout + SILENCE
-        self._statement_timeout = config.db_statement_timeout
+        self.statement_timeout = config.db_statement_timeout
         self.max_tasks = str(config.max_tasks)
+        # Whether statements need the frame of a distributed database: asked once.
+        self._is_distributed: bool | None = None
         self._pool = ConnectionPool(
             config.database_url,
             connection_class=Connection,
@@ -150,7 +163,7 @@ class Database:
 
     def limit_statement(self, seconds: float) -> dict[str, str]:
         """Return `act_as`'s time limit: `seconds`, but at most DB_STATEMENT_TIMEOUT."""
-        return {"statement_timeout": f"{round(min(seconds, self._statement_timeout) * 1000)}ms"}
+        return {"statement_timeout": f"{round(min(seconds, self.statement_timeout) * 1000)}ms"}
 
     def as_user(self, user_id: str, issued_at: float | None = None) -> Actor:
         """Act as a user: row-level security shows this user's rows only.
@@ -160,9 +173,13 @@ class Database:
         issued_at = g.issued_at if issued_at is None else issued_at
         return Actor(self, "taskapi_user", QUERIES, user_id=user_id, issued_at=issued_at)
 
-    def as_login(self, email: str) -> Actor:
-        """Act for a sign-up or login: row-level security shows this email's account only."""
-        return Actor(self, "taskapi_login", QUERIES, email=email)
+    def as_login(self, email: str, closing: str | None = None) -> Actor:
+        """Act for a sign-up or login: row-level security shows this email's account only.
+
+        `closing` is the account's id if it is to be closed: it is also shown with its last email.
+        """
+        identity = {"user_id": closing, "issued_at": g.issued_at} if closing else {}
+        return Actor(self, "taskapi_login", QUERIES, email=email, **identity)
 
     def as_purger(self) -> Actor:
         """Act for the purge: row-level security shows expired rows only."""
@@ -187,10 +204,8 @@ class Database:
             started = time.perf_counter()
             signed = self._signer.sign(acting["role"], acting["user_id"] or acting["email"])
             try:
-                acted, result = conn.exchange(
-                    (ACT_AS, {**acting, **signed}),
-                    (statement, params),
-                    timeout=self._silence,
+                acted, result = self._exchange(
+                    conn, (ACT_AS, {**acting, **signed}), (statement, params)
                 )
             except TimeoutError as silence:
                 conn.close()
@@ -211,8 +226,8 @@ class Database:
                 return conn.load_rows(result)
             if isinstance(error, errors.InvalidAuthorizationSpecification):
                 raise self._refused(error) from error
-            if isinstance(error, errors.DeadlockDetected):
-                raise Deadlocked(f"{name}: {describe(error)}") from error
+            if isinstance(error, errors.LockNotAvailable | errors.DeadlockDetected):
+                raise Locked(f"{name}: {describe(error)}") from error
             if error.sqlstate in POISONING_SQLSTATES:
                 conn.close()
             if conn.closed or isinstance(error, psycopg.OperationalError):
@@ -231,6 +246,27 @@ class Database:
         return IdentityRefused(
             "run `migrate apply` with the same DB_IDENTITY_KEY, or without one the same JWT_SECRET"
         )
+
+    def _exchange(self, conn: Connection, acting: Call, call: Call) -> tuple[PGresult, PGresult]:
+        """Run `act_as` and a statement in one transaction. Return both results.
+
+        If the database is distributed, the settings are shared before the statement.
+        """
+        if self._is_distributed is None:
+            [found] = conn.exchange((FIND_FRAME, {}), timeout=self._silence)
+            if error_of(found):
+                return found, found
+            self._is_distributed = found.get_value(0, 0) == b"t"
+        if not self._is_distributed:
+            acted, result = conn.exchange(acting, call, timeout=self._silence)
+            return acted, result
+        begun, acted, shared, result, committed = conn.exchange(
+            (BEGIN, {}), acting, (SHARE_SETTINGS, {}), call, (COMMIT, {}), timeout=self._silence
+        )
+        if conn.info.transaction_status != TransactionStatus.IDLE:
+            conn.exchange((COMMIT, {}), timeout=self._silence)
+        failed = next(filter(error_of, (begun, acted, shared, result, committed)), None)
+        return (failed if failed in (begun, shared) else acted), failed or result
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
@@ -302,22 +338,32 @@ class Actor:
             return self._run(name, params)
 
     def write(
-        self, name: str, violations: Mapping[str, type[Exception]] | None = None, **params: Any
+        self,
+        name: str,
+        violations: Mapping[type[psycopg.IntegrityError], type[Exception]] | None = None,
+        **params: Any,
     ) -> list[Any]:
         """Run the INSERT, UPDATE or DELETE of this name and return its RETURNING rows.
 
-        `violations` maps a constraint's name to the exception to raise when it is violated.
-        Repeated only after a deadlock, when nothing has been written: if the connection breaks, the
-        statement may have been committed. Raises DatabaseUnavailable.
+        `violations` maps the class of an error to the exception to raise instead. It does not say
+        which constraint is violated: a distributed database does not know their names.
+        Repeated for up to DB_STATEMENT_TIMEOUT seconds while another transaction has what it needs,
+        and for no other reason: if the connection breaks, the statement may have been committed.
+        Raises DatabaseUnavailable.
         """
+        give_up = time.monotonic() + self._database.statement_timeout
+        pause = LOCKED_PAUSE
         try:
-            for _ in range(DEADLOCKS):
-                with suppress(Deadlocked):
+            while True:
+                try:
                     return self._run(name, params)
-                time.sleep(DEADLOCK_PAUSE)
-            return self._run(name, params)
+                except Locked:
+                    if time.monotonic() + pause > give_up:
+                        raise
+                time.sleep(pause)
+                pause = min(2 * pause, LONGEST_LOCKED_PAUSE)
         except psycopg.IntegrityError as error:
-            violated = (violations or {}).get(error.diag.constraint_name or "")
+            violated = (violations or {}).get(type(error))
             if violated is None:
                 raise
             raise violated from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 from psycopg import errors
 
 from taskapi import config
@@ -54,7 +56,7 @@ def purge_revocations() -> int:
 
 def reset_feeds() -> None:
     """Make all tokens of the change feed invalid."""
-    pool.current().as_purger().write("reset_feeds")
+    pool.current().as_purger().write("reset_feeds", epoch=str(uuid.uuid4()))
 
 
 def purge_idempotency_keys() -> int:

@@ -19,7 +19,6 @@ from taskapi.database import pool
 from taskapi.exceptions import (
     BatchTooLarge,
     DatabaseUnavailable,
-    EmailOfAnotherUser,
     IdempotencyKeyReused,
     TaskChanged,
     TooManyIdempotencyKeys,
@@ -52,6 +51,13 @@ ABOUT_A_CHANGE = (
     *("task_id", "changed_at", "is_deleted", "is_full"),
     *("epoch", "clock_at", "is_purged"),
 )
+
+# What it means if a task can't be created.
+VIOLATIONS = {
+    errors.ForeignKeyViolation: UnknownUser,
+    # The trigger's that counts a user's tasks.
+    errors.IntegrityConstraintViolation: TooManyTasks,
+}
 
 # How often a statement is run that has written nothing, because a task has appeared meanwhile.
 TRIES = 5
@@ -94,22 +100,10 @@ class Creation(NamedTuple):
     is_replay: bool
 
 
-def create_task(*, user_id: str, provider_email: str | None, members: Members) -> Task:
-    """Create a task and, with `provider_email`, its user if the user does not exist.
-
-    Raises UnknownUser if the account is gone, EmailOfAnotherUser and TooManyTasks.
-    """
+def create_task(*, user_id: str, members: Members) -> Task:
+    """Create a task. Raises UnknownUser if there is no such user, and TooManyTasks."""
     task: Task
-    [task] = (
-        pool.current()
-        .as_user(user_id)
-        .write(
-            "create_task",
-            _violations(provider_email),
-            provider_email=provider_email,
-            members=members,
-        )
-    )
+    [task] = pool.current().as_user(user_id).write("create_task", VIOLATIONS, members=members)
     return task
 
 
@@ -118,7 +112,6 @@ def create_task_once(
     key: str,
     request_hash: bytes,
     user_id: str,
-    provider_email: str | None,
     members: Members,
 ) -> Creation:
     """Create a task as `create_task` does, unless the user's idempotency key has created one.
@@ -129,14 +122,7 @@ def create_task_once(
     [row] = (
         pool.current()
         .as_user(user_id)
-        .write(
-            "create_task_once",
-            _violations(provider_email),
-            key=key,
-            request_hash=request_hash,
-            provider_email=provider_email,
-            members=members,
-        )
+        .write("create_task_once", VIOLATIONS, key=key, request_hash=request_hash, members=members)
     )
     is_same_request, is_replay = row.pop("is_same_request"), row.pop("is_replay")
     retry_after = row.pop("retry_after")
@@ -147,25 +133,19 @@ def create_task_once(
     return Creation(row, is_replay)
 
 
-def put_task(*, user_id: str, id: str, provider_email: str | None, members: Members) -> Task:
-    """Create a task with this id, and its user as `create_task` does.
+def put_task(*, user_id: str, id: str, members: Members) -> Task:
+    """Create a task with this id.
 
-    Raises also TaskChanged if the user has a task with this id.
+    Raises as `create_task` does, and TaskChanged if the user has a task with this id.
     """
     for _ in range(TRIES):
-        rows = (
-            pool.current()
-            .as_user(user_id)
-            .write(
-                "put_task",
-                _violations(provider_email),
-                id=id,
-                provider_email=provider_email,
-                members=members,
-            )
+        rows: list[Task] = (
+            pool.current().as_user(user_id).write("put_task", VIOLATIONS, id=id, members=members)
         )
-        if task := _written(rows):
-            return task
+        if rows:
+            return rows[0]
+        if task := get_task(user_id=user_id, id=id):
+            raise TaskChanged(task, tag_task(task))
     raise DatabaseUnavailable("put_task: the task comes and goes")
 
 
@@ -274,13 +254,11 @@ def list_changes(*, user_id: str, since: FeedPosition | None, limit: int) -> Cha
     return Changes(changes, since._replace(id=NEWEST.id), False)
 
 
-def write_batch(
-    *, user_id: str, provider_email: str | None, operations: list[Members], atomic: bool
-) -> BatchResult:
+def write_batch(*, user_id: str, operations: list[Members], atomic: bool) -> BatchResult:
     """Do what the operations say, in one transaction; with `atomic`, all of them or none.
 
     An operation has `op`, and `id`, `members` and `versions` as `sql/tasks/write_batch.sql` has
-    them. Raises BatchTooLarge, UnknownUser, EmailOfAnotherUser and TooManyTasks.
+    them. Raises BatchTooLarge, UnknownUser and TooManyTasks.
     """
     for _ in range(TRIES):
         try:
@@ -289,8 +267,7 @@ def write_batch(
                 .as_user(user_id)
                 .write(
                     "write_batch",
-                    _violations(provider_email),
-                    provider_email=provider_email,
+                    VIOLATIONS,
                     operations=Jsonb(operations, dumps=orjson.dumps),
                     atomic=atomic,
                     max_bytes=MAX_PAGE_BYTES,
@@ -338,19 +315,6 @@ def _page(rows: list[dict[str, Any]], limit: int) -> Page:
         if is_end or is_full:
             next = Position(row["created_at"], row["id"])
     return Page(tasks, next)
-
-
-def _violations(provider_email: str | None) -> dict[str, type[Exception]]:
-    """Return what the violations of constraints mean when a task is created.
-
-    An identity provider's user is created with the task, unless another account has the email.
-    """
-    missing = UnknownUser if provider_email is None else EmailOfAnotherUser
-    return {
-        "tasks_user_id_fkey": missing,
-        "idempotency_keys_user_id_fkey": missing,
-        "tasks_of_user_max": TooManyTasks,
-    }
 
 
 def _written(rows: list[Task]) -> Task | None:

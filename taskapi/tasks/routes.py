@@ -8,7 +8,7 @@ from flask import Blueprint, Response, g, jsonify, request, url_for
 from marshmallow import Schema
 from werkzeug.routing import BaseConverter
 
-from taskapi.accounts.authorization import authorize
+from taskapi.accounts.authorization import authorize, with_user
 from taskapi.exceptions import BatchRefused, ChangesPurged, InvalidInput, TaskNotFound, fault
 from taskapi.tasks import batch, changes, etags, idempotency, pages, queries
 from taskapi.tasks.etags import Task
@@ -72,13 +72,14 @@ def create_task(user_id: str) -> Response:
     """Create a task. Repeating an Idempotency-Key returns the original response."""
     body = read_body() or {}
     members = load(CREATE, body)
-    owner = {"user_id": user_id, "provider_email": g.provider_email}
     key = idempotency.read_key()
     if key is None:
-        return created(queries.create_task(**owner, members=members))
+        return created(with_user(lambda: queries.create_task(user_id=user_id, members=members)))
     request_hash = idempotency.hash_request(body, members)
-    task, is_replay = queries.create_task_once(
-        key=key, request_hash=request_hash, **owner, members=members
+    task, is_replay = with_user(
+        lambda: queries.create_task_once(
+            key=key, request_hash=request_hash, user_id=user_id, members=members
+        )
     )
     response = created(task)
     if is_replay:
@@ -118,8 +119,8 @@ def list_changes(user_id: str) -> Response:
 def write_batch(user_id: str) -> dict[str, Any]:
     """Create, change and delete up to 1,000 tasks."""
     operations, atomic = batch.read_batch(read_body(max_bytes=MAX_BATCH_BYTES))
-    outcomes, is_written = queries.write_batch(
-        user_id=user_id, provider_email=g.provider_email, operations=operations, atomic=atomic
+    outcomes, is_written = with_user(
+        lambda: queries.write_batch(user_id=user_id, operations=operations, atomic=atomic)
     )
     results = [batch.show_result(status, task) for status, task in outcomes]
     if not is_written:
@@ -138,11 +139,7 @@ def update_task(user_id: str, id: str) -> Response:
     """Change the title and, if it is sent, the description, or create a task with this id."""
     if etags.is_creation():
         members = load(CREATE, read_body())
-        return created(
-            queries.put_task(
-                user_id=user_id, id=id, provider_email=g.provider_email, members=members
-            )
-        )
+        return created(with_user(lambda: queries.put_task(user_id=user_id, id=id, members=members)))
     return change_task(user_id, id, UPDATE, read_body() or {})
 
 

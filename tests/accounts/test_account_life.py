@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -14,7 +17,8 @@ import pytest
 
 from tests.support.accounts import PASSWORD, Account, log_in, sign_up
 from tests.support.checks import assert_error, assert_faults
-from tests.support.service import SECRET, run_command
+from tests.support.fixtures import MakeService
+from tests.support.service import ROOT, SECRET, environment, run_command, wait_until
 
 Connection = psycopg.Connection[Any]
 NEW_PASSWORD = "another long password"
@@ -135,21 +139,29 @@ def test_a_token_without_its_time_is_revoked_too(user: Account) -> None:
     assert_error(undated.request("GET"), 401, "Invalid token")
 
 
-def test_a_revoked_token_is_good_for_nothing_from_the_next_request_on(user: Account) -> None:
-    """16 connections use it, through two workers, when it is revoked: none of 1,000 succeeds."""
+def test_a_revoked_token_is_good_for_nothing_from_the_next_request_on(
+    user: Account, shared_service: MakeService
+) -> None:
+    """16 connections use it when it is revoked: none of 1,000 succeeds.
+
+    They lead to two services with two workers each, as on two machines.
+    """
     revoked = False
     late: list[int] = []
 
-    def use(_: int) -> int:
+    def use(number: int) -> int:
         after = revoked
-        status = user.request("POST", json={"title": "t"}).status_code
+        client = clients[number % 2]
+        status = client.post(user.tasks, json={"title": "t"}, headers=user.headers).status_code
         if after:
             late.append(status)
         return status
 
-    with ThreadPoolExecutor(16) as pool:
+    with shared_service(TRUSTED_PROXIES="1").client() as other, ThreadPoolExecutor(16) as pool:
+        clients = (user.client, other)
         before = list(pool.map(use, range(100)))
-        assert 201 in before
+        assert 201 in before[::2]
+        assert 201 in before[1::2]
         running = [pool.submit(use, number) for number in range(100)]
         assert revoke(user).status_code == 204
         revoked = True
@@ -206,6 +218,43 @@ def test_the_purge_deletes_a_closed_account(
     # Its tokens don't come back to life, nor does the user
     assert_error(user.request("POST", json={"title": "t"}), 401, "Invalid token")
     assert len(kept.request("GET").json()) == 252
+
+
+def test_a_purge_that_is_killed_goes_on_where_it_was(
+    own_url: str, make_service: MakeService, tmp_path: Path
+) -> None:
+    """It deletes by 1,000, and waits for a lock on the last task when it is killed."""
+    service = make_service(DATABASE_URL=own_url)
+    service.start()
+    count = "SELECT count(*) FROM tasks WHERE user_id = %s"
+    command = [sys.executable, "-m", "taskapi", "purge"]
+    variables = environment(DATABASE_URL=own_url, JWT_SECRET=SECRET)
+    with (
+        service.client() as client,
+        psycopg.connect(own_url, autocommit=True) as database,
+        psycopg.connect(own_url) as blocker,
+        (tmp_path / "purge.log").open("wb") as log,
+    ):
+        user = Account.insert(client, database)
+        fill = "INSERT INTO tasks (user_id, title) SELECT %s, 't' FROM generate_series(1, 2500)"
+        database.execute(fill, [user.id])
+
+        def left() -> int:
+            [(tasks,)] = database.execute(count, [user.id]).fetchall()
+            return int(tasks)
+
+        assert close(user).status_code == 204
+        last = "SELECT id FROM tasks WHERE user_id = %s ORDER BY id DESC LIMIT 1 FOR UPDATE"
+        blocker.execute(last, [user.id])
+        purge = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=log, stderr=log)
+        wait_until("two thousand to be deleted", lambda: left() == 500)
+        purge.kill()
+        purge.wait()
+        assert left() == 500
+        blocker.rollback()
+        assert run_command("-m", "taskapi", "purge", **variables).returncode == 0
+        assert left() == 0
+        assert database.execute("SELECT id FROM users WHERE id = %s", [user.id]).fetchall() == []
 
 
 def test_a_user_that_a_dba_deletes_has_no_valid_token(user: Account, database: Connection) -> None:

@@ -172,7 +172,7 @@ def test_a_statement_past_its_limit_is_a_503(make_service: MakeService, database
     with service.client() as client:
         user = Account.sign_up(client)
         task = user.create()
-        lock = f"SELECT 1 FROM tasks WHERE id = '{task['id']}' FOR UPDATE"
+        lock = f"SELECT advance_clock('{user.id}')"
         with transaction(database_url, lock):
             for _ in range(3):
                 response = user.request("PUT", f"/{task['id']}", json={"title": "late"})
@@ -192,7 +192,7 @@ def test_no_connection_in_time_is_a_503(make_service: MakeService, database_url:
     with service.client() as client, ThreadPoolExecutor(1) as thread:
         user = Account.sign_up(client)
         task = user.create()
-        lock = f"SELECT 1 FROM tasks WHERE id = '{task['id']}' FOR UPDATE"
+        lock = f"SELECT advance_clock('{user.id}')"
         with (
             psycopg.connect(database_url, autocommit=True) as dba,
             transaction(database_url, lock),
@@ -234,7 +234,7 @@ def test_the_end_of_a_long_transaction_is_an_outage_and_no_defect(
         user = Account.sign_up(client)
         task = user.create()
         with psycopg.connect(postgres.url, options="-c transaction_timeout=0") as blocker:
-            blocker.execute("SELECT 1 FROM tasks WHERE id = %s FOR UPDATE", [task["id"]])
+            blocker.execute("SELECT advance_clock(%s)", [user.id])
             assert user.request("PATCH", f"/{task['id']}/complete").status_code == 503
         assert user.request("PATCH", f"/{task['id']}/complete").status_code == 200
 

@@ -39,7 +39,7 @@ LOCKED = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' A
 def test_a_user_whose_statements_hang_does_not_hinder_others(
     make_service: MakeService, own_url: str
 ) -> None:
-    """20 writes wait for a row's lock: two of them hold places, and the others get 429.
+    """20 writes wait for the user's clock: two of them hold places, and the others get 429.
 
     Until the other user comes, the first one is alone, and six hold places.
     """
@@ -53,7 +53,7 @@ def test_a_user_whose_statements_hang_does_not_hinder_others(
     ):
         user, other = Account.insert(client, database), Account.insert(client, database)
         path = f"/{user.create()['id']}"
-        lock.execute("SELECT id FROM tasks FOR UPDATE")
+        lock.execute("SELECT advance_clock(%s)", [user.id])
         hanging = [
             threads.submit(user.request, "PUT", path, json={"title": str(n)}) for n in range(20)
         ]

@@ -26,9 +26,11 @@ SOURCES = sorted((ROOT / "taskapi").rglob("*.py"))
 TEXTS = {
     str(path.relative_to(SQL_DIR)): path.read_text() for path in sorted(SQL_DIR.rglob("*.sql"))
 }
-# Sent ahead of every statement, by the pool only.
-RUN_BEFORE_EACH = {"act_as"}
-QUERIES = set(STATEMENTS) - RUN_BEFORE_EACH
+# Sent around every statement, by the pool only.
+FRAME = {"act_as", "find_frame", "begin", "share_settings", "commit"}
+QUERIES = set(STATEMENTS) - FRAME
+# PostgreSQL explains no DDL and no transactions, and only a distributed database has the function.
+NOT_EXPLAINED = {"migrate/create_checksums.sql", "begin.sql", "commit.sql", "share_settings.sql"}
 # The purge's.
 OF_NO_USER = {"purge_closed_account"}
 SQL_TEXT = re.compile(
@@ -77,7 +79,7 @@ def test_each_statement_has_one_function_of_its_name() -> None:
     for function in functions.values():
         assert f'"{function.__name__}"' in inspect.getsource(function)
     source = (ROOT / "taskapi" / "database" / "pool.py").read_text()
-    assert all(source.count(f'STATEMENTS["{name}"]') == 1 for name in RUN_BEFORE_EACH)
+    assert all(source.count(f'STATEMENTS["{name}"]') == 1 for name in FRAME)
 
 
 def test_each_statement_of_the_migrations_commands_is_run_by_them() -> None:
@@ -139,8 +141,8 @@ def test_each_statement_on_tasks_names_the_user(name: str) -> None:
 @pytest.mark.parametrize("name", TEXTS)
 def test_each_statement_plans_against_the_schema(name: str, database: psycopg.Connection) -> None:
     text = TEXTS[name]
-    if name == "migrate/create_checksums.sql":
-        return  # PostgreSQL explains no DDL
+    if name in NOT_EXPLAINED:
+        return
     params = dict.fromkeys(re.findall(r"%\((\w+)\)s", text))
     plan = database.execute(f"EXPLAIN {text}", params).fetchall()
     assert plan

@@ -44,6 +44,18 @@ def test_a_short_run_measures_each_part() -> None:
     assert '| "too many connections" in the logs | 0 |' in pool
 
 
+def test_a_short_run_measures_what_the_feed_costs() -> None:
+    done = run_command(
+        *("bench/feed.py", "--rounds", "1", "--seconds", "1"),
+        *("--tasks", "10000", "--toggles", "100"),
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    tables = done.stdout.strip().split("\n\n")
+    rows = [len(table.splitlines()) - 2 for table in tables]
+    # Four requests of one user and of many, three ways; two ways; two; three of three; three, twice
+    assert rows == [24, 2, 2, 9, 6, 6]
+
+
 def test_the_bench_goes_on_without_node_only_if_it_is_told_so(tmp_path: Path) -> None:
     for name in ("wrk", "setpriv"):
         (tmp_path / name).symlink_to(shutil.which(name) or pytest.fail(f"{name} is missing"))

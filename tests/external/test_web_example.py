@@ -162,6 +162,28 @@ def test_a_person_reads_on_to_the_last_page(page: Page, account: Account, form: 
     ]
 
 
+READ_ALL = """async ([url, token]) => {
+    const options = {credentials: "include", headers: {Authorization: `Bearer ${token}`}};
+    const titles = [];
+    while (url) {
+        const response = await fetch(url, options);
+        titles.push(...(await response.json()).map((task) => task.title));
+        const next = response.headers.get("Link")?.match(/<(.*)>; rel="next"/)[1];
+        url = next && new URL(next);
+    }
+    return titles;
+}"""
+
+
+def test_another_origins_script_follows_the_links_with_credentials(
+    page: Page, api: Service, account: Account
+) -> None:
+    for title in ("first", "second", "third"):
+        account.create(title)
+    first = f"{api.url}{account.tasks}?limit=2"
+    assert page.evaluate(READ_ALL, [first, account.token]) == ["third", "second", "first"]
+
+
 def test_a_person_edits_a_task(page: Page, account: Account) -> None:
     id = account.create("Buy milk", description="two litres\r\nof oat")["id"]
     log_in(page, account.email)

@@ -53,9 +53,9 @@ class Client:
         self.live: list[Entry] = []
         self.stopping = Event()
 
-    def run(self) -> None:
-        """Work until told to stop."""
-        steps: dict[Callable[[], None], int] = {
+    def steps(self) -> dict[Callable[[], None], int]:
+        """Return what it does, each with its weight."""
+        return {
             self.create: 3,
             self.create_with_key: 3,
             self.repeat_with_key: 1,
@@ -66,6 +66,10 @@ class Client:
             self.read: 4,
             self.list: 2,
         }
+
+    def run(self) -> None:
+        """Work until told to stop."""
+        steps = self.steps()
         while not self.stopping.is_set():
             failed = self.failures.total()
             [step] = self.random.choices(list(steps), list(steps.values()))
@@ -142,6 +146,10 @@ class Client:
         body = {"title": entry.marker, "description": entry.marker, "completed": False}
         return entry, body, lambda _: state
 
+    def headers_for(self, _entry: Entry) -> dict[str, str]:
+        """Return headers of a write to this task."""
+        return {}
+
     def _write(self, method: str, path: str, effect: Effect, **body: Any) -> None:
         """Change a task whose state is known.
 
@@ -151,7 +159,9 @@ class Client:
             return
         place = self.random.randrange(len(self.live))
         entry = self.live[place]
-        keywords = {"json": body} if body else {}
+        keywords: dict[str, Any] = {"headers": self.headers_for(entry)}
+        if body:
+            keywords["json"] = body
         self._send(Write(entry, effect), method, f"/{entry.id}{path}", **keywords)
         if entry.known is None:
             self.live[place] = self.live[-1]
@@ -217,13 +227,14 @@ class Load:
         clients: int = 8,
         users: int | None = None,
         followed: bool = False,
+        kind: type[Client] = Client,
     ) -> None:
         self.services = services
         connect = connect or services[0].client
         with services[0].client() as client:
             accounts = [Account.sign_up(client) for _ in range(users or clients)]
         self.clients = [
-            Client(accounts[number % len(accounts)], connect(), number) for number in range(clients)
+            kind(accounts[number % len(accounts)], connect(), number) for number in range(clients)
         ]
         self.readers = Readers(
             *(

@@ -201,7 +201,7 @@ def in_its_middle(url: str, batch: Batch, place: str) -> Iterator[Callable[[], t
                 [batch.user.id, batch.new[50]],
             )
         else:
-            holder.execute("SELECT 1 FROM tasks WHERE id = %s FOR UPDATE", [batch.old[25]])
+            holder.execute("SELECT advance_clock(%s)", [batch.user.id])
         rows: list[tuple[int, int]] = []
 
         def is_waiting() -> bool:

@@ -57,7 +57,7 @@ def test_who_comes_later_is_refused(make_service: MakeService, database_url: str
         user = Account.insert(client, database_url)
         task = user.create()
         with psycopg.connect(database_url) as blocker:
-            blocker.execute("SELECT 1 FROM tasks WHERE id = %s FOR UPDATE", [task["id"]])
+            blocker.execute("SELECT advance_clock(%s)", [user.id])
             answer = thread.submit(user.request, "PATCH", f"/{task['id']}/complete")
             query = "SELECT 1 FROM pg_stat_activity WHERE %s = ANY(pg_blocking_pids(pid))"
             with psycopg.connect(database_url, autocommit=True) as dba:

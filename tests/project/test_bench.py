@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +15,11 @@ from load import REQUESTS
 from report import PAGE, WANTED, Results, judge, render, tell_aims, tell_conclusion
 from systems import KINDS, NODE_PACKAGES
 
+from taskapi.database.statements import released_migrations
+from taskapi.migrate.files import number_of
 from tests.support.fixtures import MakePostgres
-from tests.support.service import run_command
+from tests.support.releases import LAST_MIGRATION, NoHistory, unpack_release_before
+from tests.support.service import ROOT, run_command
 
 
 def row(
@@ -170,3 +174,41 @@ def test_pages_of_a_list_are_compared_by_their_position() -> None:
     first, third = done.stdout.split("\nthe plan of page ")[1:]
     assert "ROW('infinity'::" in first
     assert "ROW('2026-01-01 " in third
+
+
+def test_without_history_there_is_no_release_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_DIR", str(tmp_path))
+    with pytest.raises(NoHistory, match="whole history"):
+        unpack_release_before(tmp_path / "before")
+
+
+@pytest.mark.long
+def test_each_migration_is_measured() -> None:
+    """On few tasks, which tells nothing about time."""
+    done = run_command("bench/migrations.py", "--tasks", "5000", "--quiet", "1")
+    assert done.returncode == 0, done.stderr
+    rows = re.findall(r"^\| (\S+) \| [\d.]+ s \|", done.stdout, re.MULTILINE)
+    assert rows == ["none", *migrations_to_measure()]
+    assert "| tasks_pkey |" in done.stdout
+
+
+@pytest.mark.long
+def test_the_release_before_is_compared() -> None:
+    """One short round tells nothing about time."""
+    done = run_command("bench/releases.py", "--rounds", "1", "--seconds", "1")
+    assert done.returncode == 0, done.stderr
+    rows = re.findall(r"^\| (read one|list of 20|create) \| (1|16) \|", done.stdout, re.MULTILINE)
+    assert len(set(rows)) == 6
+
+
+def test_the_database_page_says_what_each_migration_costs() -> None:
+    """If not: `make bench-migrations ARGS=--save`."""
+    page = (ROOT / "docs" / "database.md").read_text()
+    measured = page.partition("<!-- migrations -->")[2].partition("<!-- end of migrations -->")[0]
+    assert [id for id in migrations_to_measure() if f"\n| {id} |" not in measured] == []
+
+
+def migrations_to_measure() -> list[str]:
+    return [id for id in released_migrations() if number_of(id) > LAST_MIGRATION]

@@ -76,6 +76,15 @@ def test_each_requirement_has_a_hash_and_no_address(name: str) -> None:
     assert "--index" not in text
 
 
+def test_no_target_names_a_folder_of_tests_beside_its_parent() -> None:
+    """The parent alone is collected then, and with it not the folders that norecursedirs names."""
+    recipes = re.findall(r"^\t.*\$\(PYTEST\)(.*)", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert recipes
+    for recipe in recipes:
+        paths = [word for word in recipe.split() if word.startswith("tests")]
+        assert not any(one.startswith(f"{other}/") for one in paths for other in paths)
+
+
 def test_a_commit_is_checked_by_the_linters_of_make_lint() -> None:
     recipes = (ROOT / "Makefile").read_text().partition("\nlint: ")[2].partition("\nexplain: ")[0]
     linters = re.findall(r"(?:\$\(PY\) -m |\.venv/bin/)(ruff \w+|\w+)", recipes)

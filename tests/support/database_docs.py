@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -163,6 +164,11 @@ def replace_part(document: str, name: str, text: str) -> str:
     begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
     pattern = re.escape(begin) + ".*?" + re.escape(end)
     return re.sub(pattern, lambda _: f"{begin}\n{text}\n{end}", document, count=1, flags=re.DOTALL)
+
+
+def save_tables(name: str, lines: Iterable[str]) -> None:
+    """Put these lines between the markers of that name in docs/database.md."""
+    DOCUMENT.write_text(replace_part(DOCUMENT.read_text(), name, "\n".join(lines)))
 
 
 def main() -> None:

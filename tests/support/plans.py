@@ -93,6 +93,7 @@ EXPECTED = {
     "close_account": Expected(
         "taskapi_login", {"users_email_key"}, {"old_hash": "!"}, other_indexes={"users_pkey"}
     ),
+    "find_frame": Expected("none"),
     "find_account": Expected("taskapi_login", {"users_email_key"}),
     "get_account": Expected(
         "taskapi_user",
@@ -121,13 +122,13 @@ EXPECTED = {
     "complete_task": Expected(
         "taskapi_user", {"tasks_pkey"}, {"completed": None, "versions": None}, buffers=250
     ),
-    "create_task": Expected("taskapi_user", params={"members": TASK, "provider_email": None}),
+    "create_provider_user": Expected("taskapi_user", params={"provider_email": "p@example.com"}),
+    "create_task": Expected("taskapi_user", params={"members": TASK}),
     "create_task_once": Expected(
         "taskapi_user",
         {"idempotency_keys_pkey", "idempotency_keys_user_id_created_at_idx"},
         {
             "members": TASK,
-            "provider_email": None,
             "key": "a-key",
             "request_hash": "\\x" + "00" * 32,
         },
@@ -164,10 +165,8 @@ EXPECTED = {
         # 1,000 rows with three indexes, and their users' clocks.
         buffers=10_000,
     ),
-    "put_task": Expected(
-        "taskapi_user", {"tasks_pkey"}, {"members": TASK, "provider_email": None}, buffers=250
-    ),
-    "reset_feeds": Expected("taskapi_login", reads_all=True),
+    "put_task": Expected("taskapi_user", {"tasks_pkey"}, {"members": TASK}, buffers=250),
+    "reset_feeds": Expected("taskapi_login", params={"epoch": str(uuid.uuid4())}, reads_all=True),
     "write_batch": Expected(
         "taskapi_user",
         {"tasks_pkey"},
@@ -175,7 +174,6 @@ EXPECTED = {
             "operations": BATCH,
             "atomic": False,
             "max_bytes": 2**21,
-            "provider_email": None,
         },
         sorts=True,
         # 1,000 tasks are looked up.

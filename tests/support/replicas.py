@@ -30,7 +30,7 @@ class Unreliable(httpx.BaseTransport):
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         fault = self.faults.pop(0) if self.faults else "none"
-        busy = httpx.Response(503, headers={"Retry-After": "0"}, request=request)
+        busy = httpx.Response(503, request=request)
         if fault == "unsent":
             raise httpx.ConnectError("unsent", request=request)
         if fault == "refused":
@@ -68,6 +68,10 @@ class Replica(OfflineTasks):
             self.sync()
         except httpx.TransportError:
             return False
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code not in (429, 503):
+                raise
+            return False
         finally:
             self.transport.faults = []
         return True
@@ -82,8 +86,8 @@ def assert_same(user: Account, *replicas: OfflineTasks) -> None:
     """Each copy is the list, byte for byte, and has no edit left."""
     tasks = read_list(user)
     for replica in replicas:
-        assert not replica.state.edits
+        assert not replica.pending()
         assert not replica.state.sent
-        copy = replica.show()
+        copy = replica.state.tasks
         assert set(copy) == set(tasks)
         assert [json.dumps(copy[id]) for id in tasks] == [json.dumps(tasks[id]) for id in tasks]

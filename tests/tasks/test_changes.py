@@ -226,6 +226,20 @@ def test_a_page_that_ended_among_deletions_which_are_purged(
     assert read_changes(user, rest["next"])["changes"] == []
 
 
+def test_a_deletion_of_a_user_whose_clock_is_gone_is_purged(
+    user: Account, database: Connection, database_url: str
+) -> None:
+    user.request("DELETE", f"/{user.create()['id']}")
+    database.execute(
+        "UPDATE deleted_tasks SET deleted_at = now() - interval '31 days' WHERE user_id = %s",
+        [user.id],
+    )
+    database.execute("DELETE FROM clocks WHERE user_id = %s", [user.id])
+    done = run_command("-m", "taskapi", "purge", DATABASE_URL=database_url, JWT_SECRET="x" * 32)
+    assert done.returncode == 0, done.stderr
+    assert "deleted 1 traces of deleted tasks" in done.stdout
+
+
 def test_a_reset_makes_every_older_token_invalid(make_service: Any, own_url: str) -> None:
     service = make_service(DATABASE_URL=own_url)
     service.start()

@@ -213,6 +213,8 @@ class Writers:
         self.readers = readers
         self.goal = goal
         self.batch = max(20, goal // 100)
+        # A transaction waits for readers, and all writers for it: the more it writes, the fewer.
+        self.typed = max(12, goal // 500)
         # Half of them exist at a time: they are created, deleted and created again.
         self.ids = [str(uuid.uuid4()) for _ in range(max(400, goal // 20))]
         self.changes = 0
@@ -293,20 +295,25 @@ class Writers:
                 [user, chance.choice(self.ids)],
             ).rowcount
         conn.execute("SELECT advance_clock(%s)", [user])
-        several = chance.sample(self.ids, 12)
+        several = chance.sample(self.ids, self.typed)
+        twelfth = self.typed / 12
+        updated, deleted, inserted = (
+            several[int(first * twelfth) : int(last * twelfth)]
+            for first, last in ((0, 8), (5, 9), (7, 12))
+        )
         return sum(
             conn.execute(statement, [user, ids]).rowcount
             for statement, ids in (
                 (
                     "UPDATE tasks SET completed = NOT completed"
                     " WHERE user_id = %s AND id = ANY(%s::uuid[])",
-                    several[:8],
+                    updated,
                 ),
-                ("DELETE FROM tasks WHERE user_id = %s AND id = ANY(%s::uuid[])", several[5:9]),
+                ("DELETE FROM tasks WHERE user_id = %s AND id = ANY(%s::uuid[])", deleted),
                 (
                     "INSERT INTO tasks (user_id, id, title) SELECT %s, id, 'inserted'"
                     " FROM unnest(%s::uuid[]) AS id ON CONFLICT DO NOTHING",
-                    several[7:],
+                    inserted,
                 ),
             )
         )
@@ -349,3 +356,14 @@ def test_three_readers_miss_nothing_of_100_000_changes(
     make_service: MakeService, own_url: str
 ) -> None:
     check_race(make_service, own_url, 100_000)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("time", UNLOCKED)
+def test_without_the_lock_the_same_race_is_lost(
+    make_service: MakeService, own_url: str, time: str
+) -> None:
+    with psycopg.connect(own_url, autocommit=True) as dba:
+        dba.execute(UNLOCKED_CLOCK.format(time).encode())
+    with pytest.raises(TimeoutError, match="copies to be equal to the list"):
+        check_race(make_service, own_url, 3_000)

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import httpx
 import psycopg
 import pytest
+import requests
 
 from tests.support.accounts import Account
 from tests.support.fixtures import MakeService
@@ -56,6 +57,19 @@ def test_it_is_followed_as_it_is(service: Service, user: Account, bare: httpx.Cl
     url = next_of(fill(user))
     assert url.startswith(f"{service.url}{user.tasks}?limit=1&cursor=")
     assert_leads_on(bare, user, url)
+
+
+def test_requests_follows_it(service: Service, user: Account) -> None:
+    """It resolves no path by itself, as httpx.Client does."""
+    fill(user)
+    with requests.Session() as session:
+        session.headers.update(user.headers)
+        url, titles = f"{service.url}{user.tasks}?limit=1", []
+        while url:
+            response = session.get(url, timeout=PATIENCE)
+            titles += [task["title"] for task in response.json()]
+            url = response.links.get("next", {}).get("url", "")
+    assert titles == ["second", "first"]
 
 
 def test_it_names_the_host_that_the_client_named(

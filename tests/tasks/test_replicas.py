@@ -70,7 +70,7 @@ class Replicas(RuleBasedStateMachine):
 
     def choose(self, who: int, which: int) -> str | None:
         """Return one of the tasks that a client shows; the first ones are the same for both."""
-        shown = [id for id in sorted(self.ids) if id in self.replicas[who].show()]
+        shown = [id for id in sorted(self.ids) if id in self.replicas[who].state.tasks]
         return shown[which % len(shown)] if shown else None
 
     @initialize()
@@ -96,12 +96,12 @@ class Replicas(RuleBasedStateMachine):
     def edit_the_same_task(self, which: int, whats: tuple[str, str]) -> None:
         if id := self.choose(0, which):
             for who, what in enumerate(whats):
-                if id in self.replicas[who].show():
+                if id in self.replicas[who].state.tasks:
                     self.edit_task(who, id, what)
 
     def edit_task(self, who: int, id: str, what: str) -> None:
         replica = self.replicas[who]
-        task = replica.show()[id]
+        task = replica.state.tasks[id]
         if what == "deleted":
             self.replaced |= {(id, name, task[name]) for name in TEXTS}
             replica.delete(id)
@@ -159,10 +159,10 @@ class Replicas(RuleBasedStateMachine):
         for replica in self.replicas:
             for conflict in replica.state.conflicts:
                 id, mine, theirs = (conflict[name] for name in ("id", "mine", "theirs"))
-                if mine is None or theirs is None:
-                    yield id, "deleted", None
-                else:
+                if mine and theirs:
                     yield from ((id, name, text) for name, text in theirs.items())
+                else:
+                    yield id, "deleted", None
 
 
 def run_replicas(make_service: MakeService, url: str, examples: int, steps: int) -> None:

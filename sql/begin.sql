@@ -1,0 +1,2 @@
+-- Begin a transaction block, without which Citus tells the other servers no settings.
+BEGIN;
