@@ -23,7 +23,7 @@ COMMENT ON TABLE login_attempts IS
     'Unlogged: empty after a crash, and may be truncated at any time. Logins delete rows that have '
     'expired. No row-level security: it has no user''s data.';
 ALTER POLICY users_of_closed_email ON users
-    USING (lower(email) = lower(current_setting('app.closed_email', true)));
+    USING (lower(email) = lower(current_setting('app.user_id', true) || '@closed.invalid'));
 ALTER POLICY users_to_close ON users
     USING (lower(email) = lower(current_setting('app.email', true)))
     WITH CHECK (email = id || '@closed.invalid');
@@ -43,5 +43,4 @@ COMMENT ON FUNCTION current_user_id() IS
     'sql/act_as.sql sets. Null, which equals no row, if it is missing or not a UUID. The policies '
     'compare user_id with it.';
 DROP FUNCTION IF EXISTS is_signed(text, text, text, text);
-DROP TABLE IF EXISTS identity_settings;
 DROP TABLE IF EXISTS identity_keys;

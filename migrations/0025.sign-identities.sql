@@ -1,8 +1,8 @@
 -- transactional: false
--- The identity of a transaction is signed, so that SQL that runs with the service's login can't take
--- another one: neither by set_config nor by SET ROLE. The service signs the role, the user or email
--- and a time of expiry with HMAC-SHA256. The policies check the signature with keys that only the
--- tables' owner can read.
+-- The identity of a transaction is signed, so that SQL that runs with the service's login can't
+-- take another one: neither by set_config nor by SET ROLE. The service signs the role, the user or
+-- email and a time of expiry with HMAC-SHA256. The policies check the signature with keys that only
+-- the tables' owner can read.
 --
 -- The release before signs nothing. So unsigned identities are accepted until an operator runs
 -- `python -m taskapi migrate apply --require-signatures`; in a new database they never are. Each
@@ -12,6 +12,7 @@
 CREATE TABLE IF NOT EXISTS identity_keys (
     inner_pad bytea NOT NULL,
     outer_pad bytea NOT NULL,
+    is_required boolean NOT NULL DEFAULT false,
     added_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT identity_keys_pkey PRIMARY KEY (inner_pad),
     CONSTRAINT identity_keys_check
@@ -24,57 +25,47 @@ COMMENT ON TABLE identity_keys IS
 COMMENT ON COLUMN identity_keys.inner_pad IS
     'A key of HMAC-SHA256 as its first block: with 0x36 in each byte''s XOR.';
 COMMENT ON COLUMN identity_keys.outer_pad IS 'The same key with 0x5c.';
+COMMENT ON COLUMN identity_keys.is_required IS
+    'If true in any row, identities that are not signed, as those of releases before 1.1, are '
+    'refused. python -m taskapi migrate apply --require-signatures sets it.';
 COMMENT ON COLUMN identity_keys.added_at IS 'When it was added, by the database''s clock.';
 
-CREATE TABLE IF NOT EXISTS identity_settings (
-    is_only_row boolean NOT NULL DEFAULT true,
-    accepts_unsigned boolean NOT NULL DEFAULT true,
-    CONSTRAINT identity_settings_pkey PRIMARY KEY (is_only_row),
-    CONSTRAINT identity_settings_is_only_row_check CHECK (is_only_row)
-);
-INSERT INTO identity_settings DEFAULT VALUES ON CONFLICT DO NOTHING;
-COMMENT ON TABLE identity_settings IS 'One row: how identities are checked.';
-COMMENT ON COLUMN identity_settings.is_only_row IS 'True, so that there can be one row only.';
-COMMENT ON COLUMN identity_settings.accepts_unsigned IS
-    'Whether an identity without a signature counts, as releases before 1.1 set it. '
-    'python -m taskapi migrate apply --require-signatures ends that.';
-
--- Whether the service has signed that the transaction acts for this user or email. A signature that
--- is not valid is an error, so that a service with another key than the database notices, and does
--- not find nothing. It ends by the clock and not by the transaction's start, which SQL can put off
--- by keeping one open.
+-- True, or an error: so that a service with another key than the database notices, and does not
+-- find nothing. A signature ends by the clock and not by the transaction's start, which SQL can put
+-- off by keeping one open. Everyone may call it: the service's login can have any name.
 CREATE OR REPLACE FUNCTION is_signed(
     acting_role text, subject text, expires_at text, signature text
 ) RETURNS boolean
     LANGUAGE plpgsql STABLE PARALLEL SAFE SECURITY DEFINER AS $$
 DECLARE
-    is_right boolean;
+    message CONSTANT bytea := convert_to(
+        acting_role || E'\n' || expires_at || E'\n' || subject, 'UTF8'
+    );
+    given CONSTANT bytea := decode(signature, 'hex');
 BEGIN
-    IF signature <> '' THEN
-        SELECT
-            bool_or(encode(sha256(outer_pad || sha256(inner_pad || convert_to(
-                acting_role || E'\n' || expires_at || E'\n' || subject, 'UTF8'
-            ))), 'hex') = signature)
-        INTO is_right
-        FROM identity_keys;
+    PERFORM inner_pad FROM identity_keys
+    WHERE sha256(outer_pad || sha256(inner_pad || message)) = given;
+    IF FOUND THEN
+        IF clock_timestamp() < to_timestamp(expires_at::double precision) THEN
+            RETURN true;
+        END IF;
+        RAISE EXCEPTION 'by the clock of the database, the signature of the identity has expired'
+            USING ERRCODE = 'invalid_authorization_specification';
     END IF;
-    -- Without a signature, or without a key to check it with
-    IF is_right IS NULL THEN
-        RETURN (SELECT accepts_unsigned FROM identity_settings);
+    -- The keys that forbid it
+    PERFORM inner_pad FROM identity_keys
+    WHERE is_required OR signature <> '';
+    IF FOUND THEN
+        RAISE EXCEPTION 'the identity is not signed with a key of the table identity_keys'
+            USING ERRCODE = 'invalid_authorization_specification';
     END IF;
-    IF is_right AND clock_timestamp() < to_timestamp(expires_at::double precision) THEN
-        RETURN true;
-    END IF;
-    RAISE EXCEPTION 'the signature of the identity is not valid, or has expired'
-        USING
-            ERRCODE = 'invalid_authorization_specification',
-            DETAIL = extract(EPOCH FROM clock_timestamp());
+    RETURN true;
 END;
 $$;
 COMMENT ON FUNCTION is_signed(text, text, text, text) IS
-    'Whether this role and user or email are signed. An error (28000) with the database''s clock as '
-    'its DETAIL, if the signature is not by a key of identity_keys or has expired. Runs with its '
-    'owner''s rights, because nobody else may read the keys.';
+    'True if this role and user or email are signed, else an error (28000). True without a '
+    'signature while no key of identity_keys is required, and with any while there is no key. Runs '
+    'with its owner''s rights, because nobody else may read the keys.';
 
 -- It finds its tables in this schema only.
 DO $$
@@ -86,24 +77,25 @@ BEGIN
 END;
 $$;
 
--- An identity that is missing, unsigned or no UUID is NULL, which equals nothing.
+-- NULL, which equals nothing, if there is no identity. What is signed is a UUID.
 CREATE OR REPLACE FUNCTION current_user_id() RETURNS uuid
     LANGUAGE sql STABLE PARALLEL SAFE
     RETURN CASE
-        WHEN current_setting('app.user_id', true)
-            ~ '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
-            AND is_signed(
-                'taskapi_user',
-                current_setting('app.user_id', true),
-                current_setting('app.expires_at', true),
-                current_setting('app.signature', true)
-            )
-            THEN current_setting('app.user_id', true)::uuid
+        WHEN current_setting('app.user_id', true) <> ''
+            THEN CASE
+                WHEN is_signed(
+                    'taskapi_user',
+                    current_setting('app.user_id', true),
+                    current_setting('app.expires_at', true),
+                    current_setting('app.signature', true)
+                )
+                    THEN current_setting('app.user_id', true)::uuid
+            END
     END;
 COMMENT ON FUNCTION current_user_id() IS
     'The user that this transaction acts for: the UUID in the setting app.user_id, which '
-    'sql/act_as.sql sets with its signature. Null, which equals no row, if it is missing, not a '
-    'UUID or not signed. The policies compare user_id with it.';
+    'sql/act_as.sql sets with its signature. Null, which equals no row, if it is missing; an error '
+    'if it is not signed. The policies compare user_id with it.';
 
 CREATE OR REPLACE FUNCTION current_email() RETURNS text
     LANGUAGE sql STABLE PARALLEL SAFE
@@ -120,8 +112,7 @@ REVOKE ALL ON FUNCTION current_email() FROM public;
 GRANT EXECUTE ON FUNCTION current_email() TO taskapi_login;
 COMMENT ON FUNCTION current_email() IS
     'The email that this transaction of taskapi_login acts for: the setting app.email, which '
-    'sql/act_as.sql sets with its signature; empty for the purge. Null if it is not signed: then '
-    'the policies show nothing.';
+    'sql/act_as.sql sets with its signature; empty for the purge. An error if it is not signed.';
 
 ALTER POLICY users_of_email ON users
     USING (lower(email) = lower(current_email()))
@@ -131,9 +122,8 @@ ALTER POLICY users_to_close ON users
     WITH CHECK (email = id || '@closed.invalid');
 ALTER POLICY users_of_closed_email ON users
     USING (lower(email) = lower(CASE
-        WHEN current_setting('app.closed_email', true) LIKE '%@closed.invalid'
-            AND current_email() IS NOT NULL
-            THEN current_setting('app.closed_email', true)
+        WHEN current_email() <> ''
+            THEN current_setting('app.user_id', true) || '@closed.invalid'
     END));
 
 -- The policies of these two allow what the grants did.
@@ -172,7 +162,7 @@ BEGIN
         ) THEN
             EXECUTE format(
                 'CREATE POLICY only_signed_logins ON %I AS RESTRICTIVE TO taskapi_login'
-                ' USING ((SELECT current_email()) IS NOT NULL)', name
+                ' USING (current_email() IS NOT NULL)', name
             );
         END IF;
         EXECUTE format(

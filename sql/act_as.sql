@@ -1,7 +1,7 @@
 -- Set the role, the signed identity that row-level security checks, and the settings that the next
 -- statement relies on. All of it ends with the transaction: a pooled connection keeps nothing. With
 -- a token that was revoked there is no identity, and the next statement finds and writes nothing.
--- With a signature that is not valid it fails.
+-- With a signature that is missing or not valid it fails.
 -- @param role text: taskapi_user, taskapi_login, or none for the role of the connection
 -- @param user_id text: the user of taskapi_user, else empty
 -- @param issued_at double precision: when the user's token was issued, as Unix time
@@ -16,8 +16,9 @@ SELECT
     set_config(
         'app.user_id',
         CASE
-            -- Else the policies ask. Without them, as for /ready, nothing would.
-            WHEN %(role)s = 'none' AND NOT is_signed('none', '', %(expires_at)s, %(signature)s)
+            -- The policies check all others. No policy is asked for /ready.
+            WHEN
+                %(role)s = 'none' AND is_signed('none', '', %(expires_at)s, %(signature)s)
                 THEN ''
             WHEN
                 accepts_token(

@@ -150,7 +150,7 @@ class DatabaseUnavailable(TaskApiError):
 
 
 class IdentityRefused(DatabaseUnavailable):
-    """The database doesn't have the key that this service signs its identities with."""
+    """The database doesn't have the key that this service signs with, or their clocks differ."""
 
 
 class MigrationsPending(TaskApiError):

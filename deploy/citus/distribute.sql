@@ -37,6 +37,7 @@ ALTER TABLE tasks NO FORCE ROW LEVEL SECURITY;
 ALTER TABLE deleted_tasks NO FORCE ROW LEVEL SECURITY;
 ALTER TABLE idempotency_keys NO FORCE ROW LEVEL SECURITY;
 ALTER TABLE closed_accounts NO FORCE ROW LEVEL SECURITY;
+ALTER TABLE feed_epoch NO FORCE ROW LEVEL SECURITY;
 
 -- A policy of a distributed table has no subquery. These had one, to see whether the account is
 -- closed or the login's: now its email says so, which at closed.invalid nobody can have.
@@ -73,6 +74,7 @@ DROP TRIGGER users_revoke_tokens ON users;
 SELECT create_reference_table('users');
 SELECT create_reference_table('closed_accounts');
 SELECT create_reference_table('feed_epoch');
+SELECT create_reference_table('identity_keys');
 SELECT create_distributed_table('tasks', 'user_id');
 SELECT create_distributed_table('clocks', 'user_id', colocate_with => 'tasks');
 SELECT create_distributed_table('deleted_tasks', 'user_id', colocate_with => 'tasks');
@@ -84,7 +86,9 @@ ALTER TABLE clocks ADD CONSTRAINT clocks_user_id_fkey
 -- 4. Functions ----------------------------------------------------------------------------------
 -- Those of policies and triggers run on the server of the user's rows.
 
+SELECT create_distributed_function('is_signed(text, text, text, text)');
 SELECT create_distributed_function('current_user_id()');
+SELECT create_distributed_function('current_email()');
 SELECT create_distributed_function('advance_clock(uuid, timestamptz)');
 
 -- set_config() reaches no other server, SET LOCAL in a transaction block does. The service runs this
@@ -97,11 +101,12 @@ DECLARE
     name text;
     value text;
 BEGIN
-    -- advance_clock() reads and writes tables where a statement calls it: those of its own user,
-    -- which are on the same server.
+    -- advance_clock() and is_signed() use tables where a statement calls them: those of its own user,
+    -- and identity_keys, which are on the same server.
     SET LOCAL citus.allow_nested_distributed_execution = on;
     FOREACH name IN ARRAY ARRAY[
-        'app.user_id', 'app.email', 'app.max_tasks', 'TimeZone', 'DateStyle'
+        'app.user_id', 'app.email', 'app.expires_at', 'app.signature', 'app.max_tasks', 'TimeZone',
+        'DateStyle'
     ] LOOP
         value := current_setting(name, true);
         IF value <> '' THEN

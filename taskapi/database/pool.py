@@ -77,10 +77,6 @@ class Locked(DatabaseUnavailable):
     """
 
 
-class ClockDiffers(IdentityRefused):
-    """By the database's clock the signature had expired: the statement didn't run."""
-
-
 class Usage(threading.local):
     """What the request that this thread serves has cost so far. Times are in seconds."""
 
@@ -117,7 +113,7 @@ class Database:
         self.usage = Usage()
         self._lent: set[Connection] = set()
         self._places = Places(max(1, config.web_threads - 1), config.db_pool_user_max)
-        self._signer = Signer(config.db_identity_keys, config.db_statement_timeout)
+        self.signer = Signer(config.db_identity_keys, config.db_statement_timeout)
         self._timeout = config.db_pool_timeout
         # PostgreSQL ends a statement at its limit, unless the server is stopped or unreachable.
         self._silence = config.db_statement_timeout + SILENCE
@@ -202,11 +198,8 @@ class Database:
         with self._places.take(acting["user_id"]), self._connection() as conn:
             self.usage.round_trips += 1
             started = time.perf_counter()
-            signed = self._signer.sign(acting["role"], acting["user_id"] or acting["email"])
             try:
-                acted, result = self._exchange(
-                    conn, (ACT_AS, {**acting, **signed}), (statement, params)
-                )
+                acted, result = self._exchange(conn, (ACT_AS, acting), (statement, params))
             except TimeoutError as silence:
                 conn.close()
                 self.usage.lost += 1
@@ -225,7 +218,8 @@ class Database:
             if error is None:
                 return conn.load_rows(result)
             if isinstance(error, errors.InvalidAuthorizationSpecification):
-                raise self._refused(error) from error
+                # 28000, of is_signed() only.
+                raise IdentityRefused(f"{name}: {error.diag.message_primary}") from error
             if isinstance(error, errors.LockNotAvailable | errors.DeadlockDetected):
                 raise Locked(f"{name}: {describe(error)}") from error
             if error.sqlstate in POISONING_SQLSTATES:
@@ -238,14 +232,6 @@ class Database:
                     "migrations, or grant it to the role that DATABASE_URL names"
                 ) from refusal
             raise error
-
-    def _refused(self, refusal: psycopg.Error) -> IdentityRefused:
-        if self._signer.follow(float(refusal.diag.message_detail or "nan")):
-            logger.warning("the database's clock differs: signatures go by it")
-            return ClockDiffers()
-        return IdentityRefused(
-            "run `migrate apply` with the same DB_IDENTITY_KEY, or without one the same JWT_SECRET"
-        )
 
     def _exchange(self, conn: Connection, acting: Call, call: Call) -> tuple[PGresult, PGresult]:
         """Run `act_as` and a statement in one transaction. Return both results.
@@ -370,10 +356,10 @@ class Actor:
 
     def _run(self, name: str, params: Mapping[str, Any]) -> list[Any]:
         params = {**params, **self._identity}
-        try:
-            return self._database.run(self._statements[name], params, self._acting)
-        except ClockDiffers:
-            return self._database.run(self._statements[name], params, self._acting)
+        role = self._acting["role"]
+        subject = self._acting["user_id" if role == "taskapi_user" else "email"]
+        signed = self._database.signer.sign(role, subject)
+        return self._database.run(self._statements[name], params, {**self._acting, **signed})
 
 
 def reconnect_if_needed(pool: ConnectionPool[Any]) -> None:

@@ -111,8 +111,8 @@ def apply_migrations(
 
     Several processes may run this at once, and it may be run again after a process was killed. A
     statement that gets no lock within `lock_timeout` seconds gives up, and its migration is tried
-    again. Identities may be signed with `keys` from then on. They must be, with one of these and no
-    other, if the database is new, or with `require_signatures`. Raises MigrationError.
+    again. Identities may be signed with `keys` from then on. They must be if the database is new,
+    or with `require_signatures`, which deletes all other keys. Raises MigrationError.
     """
     with _session(database_url, lock_timeout, tries, report) as session:
         session.lock.execute(MIGRATION_STATEMENTS["create_checksums"])
@@ -128,21 +128,28 @@ def apply_migrations(
                 _record_checksum(session.lock, migration.id, folder)
                 _run(session, session.backend.apply_one, migration)
         is_new = not any(state.applied_at for state in states)
-        _add_keys(session, keys, only=bool(keys) and (require_signatures or is_new))
+        _add_keys(session, keys, is_new=is_new, only=require_signatures)
         return pending
 
 
-def _add_keys(session: _Session, keys: Sequence[bytes], *, only: bool) -> None:
-    """Let identities be signed with these keys. `only`: and not be unsigned, or with another."""
+def _add_keys(session: _Session, keys: Sequence[bytes], *, is_new: bool, only: bool) -> None:
+    """Let identities be signed with these keys. `only`: and be neither unsigned nor by others."""
     pads = [pads_of(key) for key in keys]
-    for inner, outer in pads:
-        _query(session.lock, "add_identity_key", inner_pad=inner, outer_pad=outer)
-    if only:
-        _query(session.lock, "require_signatures", inner_pads=[inner for inner, _ in pads])
-    for checked in _query(session.lock, "check_signatures"):
-        if not checked.keys:
+    for found in _query(session.lock, "check_identity_keys"):
+        is_required = found.are_required or is_new or only
+        for inner, outer in pads:
+            _query(
+                session.lock,
+                "add_identity_key",
+                inner_pad=inner,
+                outer_pad=outer,
+                is_required=is_required,
+            )
+        if only:
+            _query(session.lock, "delete_identity_keys", inner_pads=[pad.inner for pad in pads])
+        if not (found.keys or pads):
             session.report("identities are not signed: set DB_IDENTITY_KEY, and apply again")
-        elif checked.accepts_unsigned:
+        elif not is_required:
             session.report(
                 "unsigned identities are accepted: when no release before 1.1 serves any more, "
                 "apply with --require-signatures"

@@ -12,7 +12,7 @@ SIGNER = Signer([derive_key(SECRET)], longest=3600)
 UNSIGNED = {"expires_at": "", "signature": ""}
 
 
-def act_as(role: str, *, user_id: str = "", email: str = "", **params: Any) -> dict[str, Any]:
+def act_as(role: str, *, user_id: Any = "", email: Any = "", **params: Any) -> dict[str, Any]:
     """Return the parameters for a user, an email or nobody."""
     return {
         "role": role,
@@ -21,6 +21,6 @@ def act_as(role: str, *, user_id: str = "", email: str = "", **params: Any) -> d
         "statement_timeout": "5s",
         "issued_at": 0.0,
         "max_tasks": "100000",
-        **SIGNER.sign(role, user_id or email),
+        **SIGNER.sign(role, user_id if role == "taskapi_user" else email),
         **params,
     }
