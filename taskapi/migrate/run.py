@@ -138,13 +138,8 @@ def _add_keys(session: _Session, keys: Sequence[bytes], *, is_new: bool, only: b
     for found in _query(session.lock, "check_identity_keys"):
         is_required = found.are_required or is_new or only
         for inner, outer in pads:
-            _query(
-                session.lock,
-                "add_identity_key",
-                inner_pad=inner,
-                outer_pad=outer,
-                is_required=is_required,
-            )
+            key = {"inner_pad": inner, "outer_pad": outer, "is_required": is_required}
+            _query(session.lock, "add_identity_key", **key)
         if only:
             _query(session.lock, "delete_identity_keys", inner_pads=[pad.inner for pad in pads])
         if not (found.keys or pads):
