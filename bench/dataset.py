@@ -13,8 +13,10 @@ from uuid import UUID
 import psycopg
 from embedded_postgres import find_programs
 from psycopg.conninfo import make_conninfo
+from systems import JWT_SECRET
 
 from taskapi.accounts.passwords import HASHER
+from taskapi.database.identity import derive_key
 from taskapi.migrate.run import apply_migrations
 
 STATEMENTS = {path.stem: path.read_text() for path in Path(__file__).parent.glob("sql/*.sql")}
@@ -58,7 +60,7 @@ class Dataset:
         server = make_conninfo(self._server_url)
         createdb = find_programs() / "createdb"
         subprocess.run([createdb, "--maintenance-db", server, self.name], check=True)
-        apply_migrations(self.url, to=to)
+        apply_migrations(self.url, to=to, keys=[derive_key(JWT_SECRET)])
         self._conn = psycopg.connect(self.url, autocommit=True, cursor_factory=psycopg.ClientCursor)
         fill = STATEMENTS["fill"]
         if to is not None and to < HAS_COMPLETED_AT:

@@ -15,8 +15,9 @@ from embedded_postgres import find_programs
 from load import Request
 from psycopg.conninfo import make_conninfo
 from rounds import OVERHEAD, Bench, Options, Row
-from systems import BenchError, cpu_seconds
+from systems import JWT_SECRET, BenchError, cpu_seconds
 
+from taskapi.database.identity import Signer, derive_key
 from taskapi.database.statements import STATEMENTS
 
 # For each request its file in sql/ and whose it is, with the numbers of that user's tasks.
@@ -32,6 +33,8 @@ _TITLE = "floor 1 call the supplier in Orléans about the next delivery"
 _DESCRIPTION = _TITLE + ", ask for the new price list, and who promised what by when"
 # What taskapi's queries pass for such a request. pgbench has no variables for None and for nothing:
 # they are written into the statements.
+# Seconds. pgbench signs nothing: one signature is for all of a measurement.
+_LONGEST = 3600
 _PARAMETERS: dict[str, str | None] = {
     "role": "taskapi_user",
     "email": "",
@@ -88,7 +91,8 @@ def estimate_floor(options: Options) -> float:
 def write_script(request: Request) -> tuple[str, dict[str, str]]:
     """Return what pgbench runs for a request, made from sql/, and the variables in it."""
     file, user = _FILES[request.name]
-    parameters = {**_PARAMETERS, "user_id": user_id(user)}
+    signed = Signer([derive_key(JWT_SECRET)], _LONGEST).sign("taskapi_user", user_id(user))
+    parameters = {**_PARAMETERS, "user_id": user_id(user), **signed}
     # A task is toggled without a body, and listed whether it is completed or not.
     parameters["completed"] = None
     task = {"title": _TITLE, "description": _DESCRIPTION}

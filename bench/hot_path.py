@@ -29,6 +29,7 @@ from taskapi import config, create_app  # noqa: E402
 from taskapi.accounts import tokens  # noqa: E402
 from taskapi.config import load_config  # noqa: E402
 from taskapi.database.connection import Connection, connection_settings  # noqa: E402
+from taskapi.database.identity import Signer, derive_key  # noqa: E402
 from taskapi.database.pool import ACT_AS, QUERIES  # noqa: E402
 from taskapi.database.statements import STATEMENTS  # noqa: E402
 from taskapi.migrate.run import apply_migrations  # noqa: E402
@@ -65,7 +66,7 @@ def main() -> None:
         EmbeddedPostgres(Path(folder) / "postgres") as server,
         (Path(folder) / "log").open("w", buffering=1) as log,
     ):
-        apply_migrations(server.url)
+        apply_migrations(server.url, keys=[derive_key(SECRET)])
         share_with_workers(folder, 0)
         settings = load_config({"DATABASE_URL": server.url, "JWT_SECRET": SECRET})
         with redirect_stderr(log):
@@ -123,6 +124,7 @@ def measure_round_trips(url: str, environ: dict[str, Any]) -> dict[str, list[flo
         "email": "",
         "statement_timeout": "5s",
         "max_tasks": "100000",
+        **Signer([derive_key(SECRET)], 5).sign("taskapi_user", user_id),
     }
     wanted = {"user_id": user_id, "id": id}
     given = connection_settings(load_config({"DATABASE_URL": url, "JWT_SECRET": SECRET}))

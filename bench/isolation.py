@@ -1,7 +1,8 @@
 """Measure what it costs that the database keeps users apart.
 
-Each query of a user is timed on two connections in turn: alone, as a superuser that no policy
-binds, and as the service runs it, after act_as and under the policies.
+Each query of a user is timed on three connections in turn: alone, as a superuser that no policy
+binds; after act_as and under the policies, which check no signature, in a copy of the database; and
+as the service runs it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import psycopg  # noqa: E402
 from embedded_postgres import EmbeddedPostgres  # noqa: E402
 
 from taskapi.config import load_config  # noqa: E402
+from taskapi.database.identity import derive_key  # noqa: E402
 from taskapi.database.pool import QUERIES, Database  # noqa: E402
 from taskapi.migrate.run import apply_migrations  # noqa: E402
 
@@ -45,6 +47,16 @@ FILL = (
     f" SELECT id, 'task ' || n FROM users, generate_series(1, {TASKS_EACH}) AS n",
     "ANALYZE",
 )
+# As migration 0003 has the function: whoever says so is the user.
+UNSIGNED = """
+CREATE OR REPLACE FUNCTION current_user_id() RETURNS uuid
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN CASE
+        WHEN current_setting('app.user_id', true)
+            ~ '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
+            THEN current_setting('app.user_id', true)::uuid
+    END
+"""
 
 
 def main() -> None:
@@ -53,28 +65,37 @@ def main() -> None:
         tempfile.TemporaryDirectory(prefix="taskapi-bench-") as folder,
         EmbeddedPostgres(Path(folder) / "postgres") as server,
     ):
-        apply_migrations(server.url)
+        with psycopg.connect(server.url, autocommit=True) as admin:
+            admin.execute("CREATE DATABASE signed")
+            signed, unsigned = (server.url_of("postgres", name) for name in ("signed", "unsigned"))
+            apply_migrations(signed, keys=[derive_key("-" * 32)])
+            with psycopg.connect(signed, autocommit=True) as dba:
+                for statement in FILL:
+                    dba.execute(statement)
+            admin.execute("CREATE DATABASE unsigned TEMPLATE signed")
+        with psycopg.connect(unsigned, autocommit=True) as dba:
+            dba.execute(UNSIGNED)
         # One connection each: a plan that serves two roles in turn is made again each time.
         one = {"DB_POOL_MIN": "1", "DB_POOL_MAX": "1", "JWT_SECRET": "-" * 32}
-        config = load_config({**one, "DATABASE_URL": server.url})
         with (
-            psycopg.connect(server.url, autocommit=True) as dba,
-            closing(Database(config)) as alone,
-            closing(Database(config)) as isolated,
+            psycopg.connect(signed, autocommit=True) as dba,
+            closing(Database(load_config({**one, "DATABASE_URL": signed}))) as alone,
+            closing(Database(load_config({**one, "DATABASE_URL": unsigned}))) as trusting,
+            closing(Database(load_config({**one, "DATABASE_URL": signed}))) as isolated,
         ):
-            alone.open()
-            isolated.open()
-            compare(alone, isolated, dba)
+            for database in (alone, trusting, isolated):
+                database.open()
+            compare(alone, trusting, isolated, dba)
 
 
-def compare(alone: Database, isolated: Database, dba: psycopg.Connection) -> None:
-    """Time each query both ways."""
-    for statement in FILL:
-        dba.execute(statement)
+def compare(
+    alone: Database, trusting: Database, isolated: Database, dba: psycopg.Connection
+) -> None:
+    """Time each query in all ways."""
     row = dba.execute("SELECT user_id::text, id::text FROM tasks LIMIT 1").fetchone()
     assert row is not None
     user_id, task_id = row
-    print(f"medians of {ROUNDS}, µs:  alone  isolated  ratio")
+    print(f"medians of {ROUNDS}, µs:  alone  unsigned  as served  ratios")
     for name, params in (
         ("get_task", {"id": task_id}),
         ("list_tasks", WHOLE_LIST),
@@ -82,11 +103,19 @@ def compare(alone: Database, isolated: Database, dba: psycopg.Connection) -> Non
         ("create_task", CREATION),
     ):
         # Nothing breaks here, so that write() is the same as read().
-        act = timer(partial(isolated.as_user(user_id, issued_at=0.0).write, name, **params))
-        run = timer(partial(run_alone, alone, name, {**params, "user_id": user_id}))
-        times = [(run(), act()) for _ in range(ROUNDS)]
-        before, after = (statistics.median(column) * 1e6 for column in zip(*times, strict=True))
-        print(f"{name:<20} {before:6.0f} {after:9.0f} {after / before:6.2f}")
+        runs = [
+            timer(partial(run_alone, alone, name, {**params, "user_id": user_id})),
+            *(
+                timer(partial(database.as_user(user_id, issued_at=0.0).write, name, **params))
+                for database in (trusting, isolated)
+            ),
+        ]
+        times = zip(*([run() for run in runs] for _ in range(ROUNDS)), strict=True)
+        before, trusted, after = (statistics.median(column) * 1e6 for column in times)
+        print(
+            f"{name:<20} {before:6.0f} {trusted:9.0f} {after:10.0f}"
+            f"  {after / before:.2f} {after / trusted:.2f}"
+        )
 
 
 def run_alone(database: Database, name: str, params: dict[str, Any]) -> list[Any]:

@@ -27,6 +27,7 @@ from embedded_postgres import EmbeddedPostgres  # noqa: E402
 from taskapi.database.statements import STATEMENTS  # noqa: E402
 from taskapi.tasks.queries import MAX_PAGE_BYTES, NEWEST  # noqa: E402
 from tests.support.accounts import Account  # noqa: E402
+from tests.support.acting import act_as  # noqa: E402
 from tests.support.service import Service, migrate  # noqa: E402
 
 LIMIT = 200
@@ -100,14 +101,7 @@ def explain(database: psycopg.Connection, user: Account, tasks_before: int) -> s
         "candidates": LIMIT + 1,
         "max_bytes": MAX_PAGE_BYTES,
     }
-    acting = {
-        "role": "taskapi_user",
-        "user_id": user.id,
-        "issued_at": 0.0,
-        "email": "",
-        "statement_timeout": "0",
-        "max_tasks": "100000",
-    }
+    acting = act_as("taskapi_user", user_id=user.id, statement_timeout="0")
     with database.transaction(), psycopg.ClientCursor(database) as cursor:
         cursor.execute(STATEMENTS["act_as"], acting)
         statement = b"EXPLAIN (ANALYZE, BUFFERS, COSTS OFF) " + STATEMENTS["list_tasks"]

@@ -30,6 +30,7 @@ from werkzeug.test import EnvironBuilder  # noqa: E402
 
 from taskapi import create_app  # noqa: E402
 from taskapi.config import load_config  # noqa: E402
+from taskapi.database.identity import derive_key  # noqa: E402
 from taskapi.migrate.run import apply_migrations  # noqa: E402
 from taskapi.operations.metrics import share_with_workers  # noqa: E402
 
@@ -52,7 +53,7 @@ def main() -> None:
         EmbeddedPostgres(Path(folder) / "postgres") as server,
         (Path(folder) / "log").open("w", buffering=1) as log,
     ):
-        apply_migrations(server.url)
+        apply_migrations(server.url, keys=[derive_key("-" * 32)])
         share_with_workers(folder, 0)
         variables = {"DATABASE_URL": server.url, "JWT_SECRET": "-" * 32, "DB_POOL_MIN": "1"}
         with redirect_stderr(log):

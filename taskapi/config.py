@@ -11,6 +11,8 @@ import psycopg
 from flask import current_app
 from psycopg.conninfo import conninfo_to_dict
 
+from taskapi.database.identity import derive_key
+
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 # An origin as browsers send it (RFC 6454, 6.2), which is without the scheme's default port.
 ORIGIN = re.compile(
@@ -38,6 +40,7 @@ class Config:
     jwt_issuer: str | None
     jwt_audience: str | None
     jwt_jwks_url: str | None
+    db_identity_keys: tuple[bytes, ...] = field(repr=False)
     db_pool_min: int
     db_pool_max: int
     db_pool_user_max: int
@@ -80,6 +83,7 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         jwt_issuer=_text(environ, "JWT_ISSUER"),
         jwt_audience=_text(environ, "JWT_AUDIENCE"),
         jwt_jwks_url=_url(environ, "JWT_JWKS_URL"),
+        db_identity_keys=load_identity_keys(environ),
         db_pool_min=_integer(environ, "DB_POOL_MIN", 5, 0, 10_000),
         db_pool_max=_integer(environ, "DB_POOL_MAX", 20, 1, 10_000),
         db_pool_user_max=_integer(environ, "DB_POOL_USER_MAX", 2, 1, 10_000),
@@ -111,7 +115,7 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
 
 
 def load_database_url(environ: Mapping[str, str] = os.environ) -> str:
-    """Return DATABASE_URL, the only variable that migrations need.
+    """Return DATABASE_URL, the only variable that migrations must have.
 
     Raises ConfigError. Its message doesn't show the value, which may contain a password.
     """
@@ -125,6 +129,19 @@ def load_database_url(environ: Mapping[str, str] = os.environ) -> str:
     except psycopg.ProgrammingError as error:
         raise ConfigError("DATABASE_URL is not a valid libpq URI") from error
     return url
+
+
+def load_identity_keys(environ: Mapping[str, str] = os.environ) -> tuple[bytes, ...]:
+    """Return the keys of DB_IDENTITY_KEY, by default of JWT_SECRET; none if neither is set.
+
+    Raises ConfigError.
+    """
+    secrets: tuple[str, ...] = ()
+    if environ.get("DB_IDENTITY_KEY"):
+        secrets = _secrets(environ, "DB_IDENTITY_KEY")
+    elif environ.get("JWT_SECRET"):
+        secrets = _secrets(environ, "JWT_SECRET")
+    return tuple(map(derive_key, secrets))
 
 
 def _secrets(environ: Mapping[str, str], name: str) -> tuple[str, ...]:

@@ -149,6 +149,10 @@ class DatabaseUnavailable(TaskApiError):
     """The database can't be reached, has no free connection, or a statement hit its limit."""
 
 
+class IdentityRefused(DatabaseUnavailable):
+    """The database doesn't have the key that this service signs with, or their clocks differ."""
+
+
 class MigrationsPending(TaskApiError):
     """Migrations of this release are not applied."""
 

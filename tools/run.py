@@ -77,7 +77,8 @@ def _run(env: dict[str, str]) -> int:
         if not env.get("JWT_SECRET"):
             env["JWT_SECRET"] = _local_secret()
         migrating = env | {"DATABASE_URL": admin or env["DATABASE_URL"]}
-        with _child(migrating, "taskapi", "migrate", "apply") as migration:
+        strictly = ["--require-signatures"] if admin else []
+        with _child(migrating, "taskapi", "migrate", "apply", *strictly) as migration:
             if status := migration.wait():
                 return status
         if admin:

@@ -37,9 +37,11 @@ ALTER TABLE tasks NO FORCE ROW LEVEL SECURITY;
 ALTER TABLE deleted_tasks NO FORCE ROW LEVEL SECURITY;
 ALTER TABLE idempotency_keys NO FORCE ROW LEVEL SECURITY;
 ALTER TABLE closed_accounts NO FORCE ROW LEVEL SECURITY;
+ALTER TABLE feed_epoch NO FORCE ROW LEVEL SECURITY;
 
 -- A policy of a distributed table has no subquery. These had one, to see whether the account is
--- closed or the login's: now its email says so, which at closed.invalid nobody can have.
+-- closed or the login's: now its email says so, which at closed.invalid nobody can have. Those of
+-- only_signed_logins asked once, and ask for each row now.
 DROP POLICY tasks_of_closed_accounts ON tasks;
 CREATE POLICY tasks_of_closed_accounts ON tasks TO taskapi_login
     USING (user_id || '@closed.invalid' = current_setting('app.email', true));
@@ -53,6 +55,12 @@ DROP POLICY revocations_of_email ON revocations;
 CREATE POLICY revocations_of_email ON revocations FOR INSERT TO taskapi_login WITH CHECK (true);
 DROP POLICY later_revocations ON revocations;
 CREATE POLICY later_revocations ON revocations FOR UPDATE TO taskapi_login USING (true);
+ALTER POLICY only_signed_logins ON tasks USING (current_email() IS NOT NULL);
+ALTER POLICY only_signed_logins ON clocks USING (current_email() IS NOT NULL);
+ALTER POLICY only_signed_logins ON deleted_tasks USING (current_email() IS NOT NULL);
+ALTER POLICY only_signed_logins ON idempotency_keys USING (current_email() IS NOT NULL);
+ALTER POLICY only_signed_logins ON closed_accounts USING (current_email() IS NOT NULL);
+ALTER POLICY only_signed_logins ON feed_epoch USING (current_email() IS NOT NULL);
 
 -- 2. Triggers and defaults ----------------------------------------------------------------------
 -- The coordinator fills in defaults, by its own clock. A task's times are its server's, by the
@@ -73,6 +81,7 @@ DROP TRIGGER users_revoke_tokens ON users;
 SELECT create_reference_table('users');
 SELECT create_reference_table('closed_accounts');
 SELECT create_reference_table('feed_epoch');
+SELECT create_reference_table('identity_keys');
 SELECT create_distributed_table('tasks', 'user_id');
 SELECT create_distributed_table('clocks', 'user_id', colocate_with => 'tasks');
 SELECT create_distributed_table('deleted_tasks', 'user_id', colocate_with => 'tasks');
@@ -84,7 +93,9 @@ ALTER TABLE clocks ADD CONSTRAINT clocks_user_id_fkey
 -- 4. Functions ----------------------------------------------------------------------------------
 -- Those of policies and triggers run on the server of the user's rows.
 
+SELECT create_distributed_function('is_signed(text, text, text, text)');
 SELECT create_distributed_function('current_user_id()');
+SELECT create_distributed_function('current_email()');
 SELECT create_distributed_function('advance_clock(uuid, timestamptz)');
 
 -- set_config() reaches no other server, SET LOCAL in a transaction block does. The service runs this
@@ -97,11 +108,12 @@ DECLARE
     name text;
     value text;
 BEGIN
-    -- advance_clock() reads and writes tables where a statement calls it: those of its own user,
-    -- which are on the same server.
+    -- advance_clock() and is_signed() use tables where a statement calls them: those of its own user,
+    -- and identity_keys, which are on the same server.
     SET LOCAL citus.allow_nested_distributed_execution = on;
     FOREACH name IN ARRAY ARRAY[
-        'app.user_id', 'app.email', 'app.max_tasks', 'TimeZone', 'DateStyle'
+        'app.user_id', 'app.email', 'app.expires_at', 'app.signature', 'app.max_tasks', 'TimeZone',
+        'DateStyle'
     ] LOOP
         value := current_setting(name, true);
         IF value <> '' THEN

@@ -29,9 +29,10 @@ from taskapi.database.connection import (
     error_of,
     number_parameters,
 )
+from taskapi.database.identity import Signer
 from taskapi.database.places import Places
 from taskapi.database.statements import STATEMENTS
-from taskapi.exceptions import DatabaseUnavailable, TokenRevoked
+from taskapi.exceptions import DatabaseUnavailable, IdentityRefused, TokenRevoked
 
 logger = logging.getLogger("taskapi")
 
@@ -124,6 +125,7 @@ class Database:
         self.usage = Usage()
         self._lent: set[Connection] = set()
         self._places = Places(max(1, config.web_threads - 1), config.db_pool_user_max)
+        self.signer = Signer(config.db_identity_keys, config.db_statement_timeout)
         self._timeout = config.db_pool_timeout
         # PostgreSQL ends a statement at its limit, unless the server is stopped or unreachable.
         self._silence = config.db_statement_timeout + SILENCE
@@ -227,6 +229,9 @@ class Database:
             error = refusal or error_of(result)
             if error is None:
                 return conn.load_rows(result)
+            if isinstance(error, errors.InvalidAuthorizationSpecification):
+                # 28000, of is_signed() only.
+                raise IdentityRefused(f"{name}: {error.diag.message_primary}") from error
             if isinstance(error, errors.LockNotAvailable | errors.DeadlockDetected):
                 raise Locked(f"{name}: {describe(error)}") from error
             if error.sqlstate in POISONING_SQLSTATES:
@@ -362,7 +367,10 @@ class Actor:
 
     def _run(self, name: str, params: Mapping[str, Any]) -> list[Any]:
         params = {**params, **self._identity}
-        return self._database.run(self._statements[name], params, self._acting)
+        role = self._acting["role"]
+        subject = self._acting["user_id" if role == "taskapi_user" else "email"]
+        signed = self._database.signer.sign(role, subject)
+        return self._database.run(self._statements[name], params, {**self._acting, **signed})
 
 
 def reconnect_if_needed(pool: ConnectionPool[Any]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from taskapi.config import load_database_url
+from taskapi.config import ConfigError, load_database_url, load_identity_keys
 from taskapi.database.statements import MIGRATIONS_DIR
 from taskapi.migrate import run
 from taskapi.migrate.files import (
@@ -89,19 +89,37 @@ def status() -> None:
 @migrate.command()
 @click.option("--to", type=MigrationNumber(), help="The last migration to apply: id or number.")
 @click.option("--dry-run", is_flag=True, help="Print the SQL that would run. Change nothing.")
+@click.option(
+    "--require-signatures",
+    is_flag=True,
+    help="Accept only identities that are signed with this environment's keys from now on.",
+)
 @lock_options
-def apply(to: int | None, dry_run: bool, lock_timeout: float, tries: int) -> None:
+def apply(
+    to: int | None, dry_run: bool, require_signatures: bool, lock_timeout: float, tries: int
+) -> None:
     """Apply the pending migrations.
 
     Each runs in a transaction of its own, except those marked `transactional: false`. Several
-    processes may run this at once, and it may be run again after a kill.
+    processes may run this at once, and it may be run again after a kill. Adds the key of
+    DB_IDENTITY_KEY, or else of JWT_SECRET, with which the service signs its identities.
     """
-    url = load_database_url()
+    url, keys = load_database_url(), load_identity_keys()
+    if require_signatures and not keys:
+        raise ConfigError("DB_IDENTITY_KEY is not set: give the service's, or its JWT_SECRET")
     if dry_run:
         for id in run.find_pending(url, to=to):
             click.echo(f"-- {id}\n{(MIGRATIONS_DIR / f'{id}.sql').read_text()}")
         return
-    ids = run.apply_migrations(url, to=to, lock_timeout=lock_timeout, tries=tries, report=report)
+    ids = run.apply_migrations(
+        url,
+        to=to,
+        lock_timeout=lock_timeout,
+        tries=tries,
+        report=report,
+        keys=keys,
+        require_signatures=require_signatures,
+    )
     click.echo("\n".join(f"applied {id}" for id in ids) or "nothing to apply")
 
 

@@ -6,7 +6,7 @@ import getpass
 import glob
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +22,7 @@ from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
 from yoyo.connections import DatabaseURI
 from yoyo.migrations import default_migration_table
 
+from taskapi.database.identity import pads_of
 from taskapi.database.statements import MIGRATION_STATEMENTS, MIGRATIONS_DIR
 from taskapi.migrate.files import (
     MigrationError,
@@ -103,12 +104,15 @@ def apply_migrations(
     lock_timeout: float = LOCK_TIMEOUT,
     tries: int = TRIES,
     report: Report = silent,
+    keys: Sequence[bytes] = (),
+    require_signatures: bool = False,
 ) -> list[str]:
     """Apply the pending migrations up to number `to`, and return their ids.
 
     Several processes may run this at once, and it may be run again after a process was killed. A
     statement that gets no lock within `lock_timeout` seconds gives up, and its migration is tried
-    again. Raises MigrationError.
+    again. Identities may be signed with `keys` from then on. They must be if the database is new,
+    or with `require_signatures`, which deletes all other keys. Raises MigrationError.
     """
     with _session(database_url, lock_timeout, tries, report) as session:
         session.lock.execute(MIGRATION_STATEMENTS["create_checksums"])
@@ -123,7 +127,28 @@ def apply_migrations(
             if migration.id in pending:
                 _record_checksum(session.lock, migration.id, folder)
                 _run(session, session.backend.apply_one, migration)
+        is_new = not any(state.applied_at for state in states)
+        _add_keys(session, keys, is_new=is_new, only=require_signatures)
         return pending
+
+
+def _add_keys(session: _Session, keys: Sequence[bytes], *, is_new: bool, only: bool) -> None:
+    """Let identities be signed with these keys. `only`: and be neither unsigned nor by others."""
+    pads = [pads_of(key) for key in keys]
+    for found in _query(session.lock, "check_identity_keys"):
+        is_required = found.are_required or is_new or only
+        for inner, outer in pads:
+            key = {"inner_pad": inner, "outer_pad": outer, "is_required": is_required}
+            _query(session.lock, "add_identity_key", **key)
+        if only:
+            _query(session.lock, "delete_identity_keys", inner_pads=[pad.inner for pad in pads])
+        if not (found.keys or pads):
+            session.report("identities are not signed: set DB_IDENTITY_KEY, and apply again")
+        elif not is_required:
+            session.report(
+                "unsigned identities are accepted: when no release before 1.1 serves any more, "
+                "apply with --require-signatures"
+            )
 
 
 def rollback_migrations(

@@ -85,6 +85,7 @@ ANSWERS: dict[type[Exception], Answer] = {
         503, "The identity provider is not available", RETRY_WHEN_TOLD
     ),
     exceptions.DatabaseUnavailable: Answer(503, "The database is not available", RETRY),
+    exceptions.IdentityRefused: Answer(503, "The database refuses this service's signature", RETRY),
     exceptions.MigrationsPending: Answer(503, "The database lacks migrations", RETRY),
     # Flask's own errors. Its texts name the library and its limits.
     http.BadRequest: Answer(400, "The request body is not valid JSON"),

@@ -27,6 +27,8 @@ BAD = [
     ("JWT_EXPIRES_SECONDS", "-1"),
     ("JWT_EXPIRES_SECONDS", "7d"),
     ("JWT_EXPIRES_SECONDS", "1.5"),
+    ("DB_IDENTITY_KEY", "hunter2"),
+    ("DB_IDENTITY_KEY", "x" * 32 + ",hunter2"),
     ("DB_POOL_MIN", "-1"),
     ("DB_POOL_MIN", "21"),
     ("DB_POOL_MAX", "0"),

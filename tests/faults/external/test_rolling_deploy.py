@@ -31,7 +31,7 @@ from tests.support.fixtures import MakePostgres, MakeService
 from tests.support.nginx import Nginx
 from tests.support.patience import until_served
 from tests.support.releases import unpack_release_before
-from tests.support.service import PATIENCE, ROOT, Service, environment, wait_until
+from tests.support.service import PATIENCE, ROOT, SECRET, Service, environment, wait_until
 
 pytestmark = pytest.mark.long
 
@@ -278,7 +278,7 @@ class Deploy:
         done = subprocess.run(
             [sys.executable, "-m", "taskapi", "migrate", "apply"],
             cwd=release,
-            env=environment(DATABASE_URL=self.owner_url),
+            env=environment(DATABASE_URL=self.owner_url, JWT_SECRET=SECRET),
             capture_output=True,
             text=True,
             timeout=MIGRATION_PATIENCE,
