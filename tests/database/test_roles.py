@@ -140,7 +140,9 @@ def test_the_owner_needs_no_superuser(urls: dict[str, str], tmp_path: Path) -> N
     rollback_migrations(owner, to=number_of(fill) - 2)
     with psycopg.connect(owner) as conn:
         conn.execute("INSERT INTO users (email, password_hash) VALUES ('a@example.com', '!')")
-        conn.execute("INSERT INTO tasks (user_id, title, completed) SELECT id, '!', true FROM users")
+        conn.execute(
+            "INSERT INTO tasks (user_id, title, completed) SELECT id, '!', true FROM users"
+        )
     # One that fills a column, which row-level security would hide from the owner, too.
     assert fill in apply_migrations(owner)
     with psycopg.connect(urls["postgres"]) as conn:
