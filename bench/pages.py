@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import re
 import statistics
 import sys
 import tempfile
@@ -90,11 +91,11 @@ def explain(database: psycopg.Connection, user: Account, tasks_before: int) -> s
     ).fetchone()
     assert position is not None
     params = {
+        # No filter
+        **dict.fromkeys(re.findall(r"%\((\w+)\)s", STATEMENTS["list_tasks"].decode())),
         "user_id": user.id,
-        "after_created_at": position[0] if tasks_before else NEWEST.created_at,
+        "after_created_at": position[0] if tasks_before else NEWEST.value,
         "after_id": position[1] if tasks_before else NEWEST.id,
-        "completed": None,
-        "q": None,
         "limit": LIMIT,
         "candidates": LIMIT + 1,
         "max_bytes": MAX_PAGE_BYTES,

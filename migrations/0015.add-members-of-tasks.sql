@@ -87,14 +87,16 @@ GRANT UPDATE (due_on, priority, labels, position) ON tasks TO taskapi_user;
 DROP POLICY IF EXISTS tasks_of_owner ON tasks;
 CREATE POLICY tasks_of_owner ON tasks TO current_user USING (TRUE);
 
-COMMENT ON COLUMN tasks.due_on IS 'The calendar date when it is due, in no time zone. Null: at none.';
+COMMENT ON COLUMN tasks.due_on IS
+    'The calendar date when it is due, in no time zone. Null: at none.';
 COMMENT ON COLUMN tasks.priority IS
     'As in iCalendar (RFC 5545): 1 is the highest, 9 the lowest, 0 undefined.';
 COMMENT ON COLUMN tasks.labels IS 'Up to 20 distinct texts, in the client''s order.';
 COMMENT ON COLUMN tasks.position IS
     'Where it stands in the manual order: a fractional index that the client chooses. Null: after '
     'all others.';
-COMMENT ON COLUMN tasks.completed_at IS 'When completed became true, by a trigger. Null: it is not.';
+COMMENT ON COLUMN tasks.completed_at IS
+    'When completed became true, by a trigger. Null: it is not.';
 COMMENT ON FUNCTION are_labels(text []) IS
     'Tells whether these can be a task''s labels: distinct, each of 1 to 50 characters, trimmed.';
 COMMENT ON FUNCTION tasks_stamp_completion() IS

@@ -1,8 +1,8 @@
 -- transactional: false
 -- The orders of the lists by due date and by position. Nulls are last, as values that no task has,
 -- so that a page can start after any task by one comparison. With CASE, because under row-level
--- security no index serves coalesce(), which PostgreSQL does not take to be leakproof. Built without
--- stopping writers: see 0008 for lock_timeout and DROP.
+-- security no index serves coalesce(), which PostgreSQL does not take to be leakproof. Built
+-- without stopping writers: see 0008 for lock_timeout and DROP.
 
 SET lock_timeout = 0;
 DROP INDEX CONCURRENTLY IF EXISTS tasks_user_id_due_on_id_idx;

@@ -157,8 +157,8 @@ class OfflineTasks:
         elif mine:
             merged = now | edited
             clash = [n for n in edited if now[n] not in (mine[n], base.get(n), sent.get(n))]
-        elif _content(now) in (_content(base), _content(sent)):
-            merged = {}  # delete it
+        elif any(side and _content(side).items() <= now.items() for side in (base, sent)):
+            merged = {}  # delete it: nobody else has changed what was known of it
         else:
             clash = [*_content(now)]
         if clash:

@@ -35,7 +35,9 @@ WITH candidate AS (
             AS bytes,
         place
     FROM tasks
-    CROSS JOIN LATERAL (SELECT CASE WHEN due_on IS NULL THEN date 'infinity' ELSE due_on END AS place) AS placed
+    CROSS JOIN LATERAL (  -- noqa: ST05
+        SELECT CASE WHEN due_on IS NULL THEN date 'infinity' ELSE due_on END AS place
+    ) AS placed
     WHERE user_id = %(user_id)s
         AND (place, id) > (%(after_due_on)s::date, %(after_id)s::uuid)
         AND place >= CASE WHEN %(due_from)s::date IS NULL THEN '-infinity' ELSE %(due_from)s END

@@ -37,7 +37,9 @@ WITH candidate AS (
             AS bytes,
         place
     FROM tasks
-    CROSS JOIN LATERAL (SELECT CASE WHEN position IS NULL THEN '~' ELSE position END AS place) AS placed
+    CROSS JOIN LATERAL (  -- noqa: ST05
+        SELECT CASE WHEN position IS NULL THEN '~' ELSE position END AS place
+    ) AS placed
     WHERE user_id = %(user_id)s
         AND (place, id) > (%(after_position)s::text, %(after_id)s::uuid)
     ORDER BY place, id

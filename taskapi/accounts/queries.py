@@ -7,7 +7,10 @@ from typing import TypedDict
 from psycopg import errors
 
 from taskapi.database import pool
+from taskapi.database.pool import Violation
 from taskapi.exceptions import EmailTaken
+
+EMAIL_TAKEN = Violation(errors.UniqueViolation, "users_email_key", EmailTaken)
 
 
 class User(TypedDict):
@@ -40,7 +43,7 @@ def create_user(*, email: str, password_hash: str) -> User:
     [user] = (
         pool.current()
         .as_login(email)
-        .write("create_user", {errors.UniqueViolation: EmailTaken}, password_hash=password_hash)
+        .write("create_user", EMAIL_TAKEN, password_hash=password_hash)
     )
     return user
 

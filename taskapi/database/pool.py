@@ -76,6 +76,18 @@ class Locked(DatabaseUnavailable):
     """
 
 
+class Violation(NamedTuple):
+    """A constraint that a statement may violate, and the exception that says what that means."""
+
+    error: type[psycopg.IntegrityError]
+    constraint: str
+    means: type[Exception]
+
+    def is_in(self, error: psycopg.IntegrityError) -> bool:
+        """Tell whether the error is this one. Citus does not pass on a constraint's name."""
+        return type(error) is self.error and error.diag.constraint_name in (self.constraint, None)
+
+
 class Usage(threading.local):
     """What the request that this thread serves has cost so far. Times are in seconds."""
 
@@ -321,13 +333,12 @@ class Actor:
     def write(
         self,
         name: str,
-        violations: Mapping[type[psycopg.IntegrityError], type[Exception]] | None = None,
+        *violations: Violation,
         **params: Any,
     ) -> list[Any]:
         """Run the INSERT, UPDATE or DELETE of this name and return its RETURNING rows.
 
-        `violations` maps the class of an error to the exception to raise instead. It does not say
-        which constraint is violated: a distributed database does not know their names.
+        Raises what each of `violations` means in place of its error.
         Repeated for up to DB_STATEMENT_TIMEOUT seconds while another transaction has what it needs,
         and for no other reason: if the connection breaks, the statement may have been committed.
         Raises DatabaseUnavailable.
@@ -344,10 +355,10 @@ class Actor:
                 time.sleep(pause)
                 pause = min(2 * pause, LONGEST_LOCKED_PAUSE)
         except psycopg.IntegrityError as error:
-            violated = (violations or {}).get(type(error))
-            if violated is None:
-                raise
-            raise violated from error
+            for violation in violations:
+                if violation.is_in(error):
+                    raise violation.means from error
+            raise
 
     def _run(self, name: str, params: Mapping[str, Any]) -> list[Any]:
         params = {**params, **self._identity}

@@ -16,6 +16,7 @@ from psycopg.types.json import Jsonb
 
 from taskapi import config
 from taskapi.database import pool
+from taskapi.database.pool import Violation
 from taskapi.exceptions import (
     BatchTooLarge,
     DatabaseUnavailable,
@@ -62,11 +63,11 @@ ABOUT_A_CHANGE = (
 )
 
 # What it means if a task can't be created.
-VIOLATIONS = {
-    errors.ForeignKeyViolation: UnknownUser,
+VIOLATIONS = (
+    Violation(errors.ForeignKeyViolation, "tasks_user_id_fkey", UnknownUser),
     # The trigger's that counts a user's tasks.
-    errors.IntegrityConstraintViolation: TooManyTasks,
-}
+    Violation(errors.IntegrityConstraintViolation, "tasks_of_user_max", TooManyTasks),
+)
 
 # How often a statement is run that has written nothing, because a task has appeared meanwhile.
 TRIES = 5
@@ -112,7 +113,7 @@ class Creation(NamedTuple):
 def create_task(*, user_id: str, members: Members) -> Task:
     """Create a task. Raises UnknownUser if there is no such user, and TooManyTasks."""
     task: Task
-    [task] = pool.current().as_user(user_id).write("create_task", VIOLATIONS, members=members)
+    [task] = pool.current().as_user(user_id).write("create_task", *VIOLATIONS, members=members)
     return task
 
 
@@ -131,7 +132,7 @@ def create_task_once(
     [row] = (
         pool.current()
         .as_user(user_id)
-        .write("create_task_once", VIOLATIONS, key=key, request_hash=request_hash, members=members)
+        .write("create_task_once", *VIOLATIONS, key=key, request_hash=request_hash, members=members)
     )
     is_same_request, is_replay = row.pop("is_same_request"), row.pop("is_replay")
     retry_after = row.pop("retry_after")
@@ -149,7 +150,7 @@ def put_task(*, user_id: str, id: str, members: Members) -> Task:
     """
     for _ in range(TRIES):
         rows: list[Task] = (
-            pool.current().as_user(user_id).write("put_task", VIOLATIONS, id=id, members=members)
+            pool.current().as_user(user_id).write("put_task", *VIOLATIONS, id=id, members=members)
         )
         if rows:
             return rows[0]
@@ -160,28 +161,39 @@ def put_task(*, user_id: str, id: str, members: Members) -> Task:
 
 def list_tasks(*, user_id: str, after: Position | None, limit: int, **filters: Any) -> Page:
     """Return up to `limit` tasks after a position, newest first. A filter of None accepts all."""
-    return _list("list_tasks", "created_at", user_id, after or NEWEST, limit, filters)
+    return _list("list_tasks", "created_at", user_id, after or NEWEST, limit=limit, filters=filters)
 
 
 def list_tasks_oldest_first(
     *, user_id: str, after: Position | None, limit: int, **filters: Any
 ) -> Page:
     """Return up to `limit` tasks after a position, oldest first. A filter of None accepts all."""
-    return _list("list_tasks_oldest_first", "created_at", user_id, after or OLDEST, limit, filters)
+    return _list(
+        "list_tasks_oldest_first",
+        "created_at",
+        user_id,
+        after or OLDEST,
+        limit=limit,
+        filters=filters,
+    )
 
 
 def list_tasks_by_due_on(
     *, user_id: str, after: Position | None, limit: int, **filters: Any
 ) -> Page:
     """Return up to `limit` tasks after a position, by due date, those without one last."""
-    return _list("list_tasks_by_due_on", "due_on", user_id, after or FIRST_DUE, limit, filters)
+    return _list(
+        "list_tasks_by_due_on", "due_on", user_id, after or FIRST_DUE, limit=limit, filters=filters
+    )
 
 
 def list_tasks_by_position(
     *, user_id: str, after: Position | None, limit: int, **filters: Any
 ) -> Page:
     """Return up to `limit` tasks after a position, in manual order, those without one last."""
-    return _list("list_tasks_by_position", "position", user_id, after or TOP, limit, filters)
+    return _list(
+        "list_tasks_by_position", "position", user_id, after or TOP, limit=limit, filters=filters
+    )
 
 
 def get_task(*, user_id: str, id: str) -> Task | None:
@@ -278,7 +290,7 @@ def write_batch(*, user_id: str, operations: list[Members], atomic: bool) -> Bat
                 .as_user(user_id)
                 .write(
                     "write_batch",
-                    VIOLATIONS,
+                    *VIOLATIONS,
                     operations=Jsonb(operations, dumps=orjson.dumps),
                     atomic=atomic,
                     max_bytes=MAX_PAGE_BYTES,
@@ -296,7 +308,7 @@ def write_batch(*, user_id: str, operations: list[Members], atomic: bool) -> Bat
 
 
 def _list(
-    name: str, column: str, user_id: str, after: Position, limit: int, filters: Members
+    name: str, column: str, user_id: str, after: Position, *, limit: int, filters: Members
 ) -> Page:
     """Return the page of a list after a position in the order of a column."""
     is_filtered = any(value is not None for value in filters.values())

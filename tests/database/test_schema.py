@@ -104,7 +104,7 @@ def test_the_indexes_are_what_the_queries_need(database: psycopg.Connection) -> 
         "tasks_user_id_updated_at_id_idx": "btree (user_id, updated_at, id)",
         "tasks_user_id_due_on_id_idx": "btree (user_id, ( CASE WHEN (due_on IS NULL) THEN"
         " 'infinity'::date ELSE due_on END), id)",
-        "tasks_user_id_position_id_idx": "btree (user_id, ( CASE WHEN (\"position\" IS NULL)"
+        "tasks_user_id_position_id_idx": 'btree (user_id, ( CASE WHEN ("position" IS NULL)'
         " THEN '~'::text ELSE \"position\" END), id)",
     }
 

@@ -116,6 +116,12 @@ def describe(field: fields.Field[Any]) -> dict[str, Any]:
         invisible = re.sub(r"\\U([0-9a-f]{8})", lambda code: chr(int(code[1], 16)), INVISIBLE)
         line = rf"[^{NOT_IN_A_LINE}]*"
         said["pattern"] = rf"^[{STRIPPED}]*{line}[^{invisible}]{line}[{STRIPPED}]*$"
+    return said | describe_validators(field)
+
+
+def describe_validators(field: fields.Field[Any]) -> dict[str, Any]:
+    """Return what a field's validators add to that."""
+    said: dict[str, Any] = {}
     for validator in field.validators:
         if isinstance(validator, validate.Length):
             what = "Items" if isinstance(field, Array) else "Length"

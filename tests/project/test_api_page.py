@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +27,7 @@ SHOWN = [
 ]
 
 PAGE = (ROOT / "docs" / "api.md").read_text()
+PYTHON = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
 
 def read_rows(section: str) -> list[list[str]]:
@@ -73,14 +75,25 @@ def test_the_api_page_has_every_member_and_parameter() -> None:
         ("Follow the changes", CHANGES.fields),
         ("Batches", OPERATIONS),
     ):
-        listed = {cell.strip("`") for cell, *_ in read_rows(section)[2:]}
+        listed = {
+            name for cell, *_ in read_rows(section)[2:] for name in re.findall(r"`(\w+)`", cell)
+        }
         assert listed == set(names), section
+
+
+def test_positions_are_made_as_the_page_says() -> None:
+    [code] = (block for block in PYTHON if "fractional_indexing" in block)
+    made: dict[str, Any] = {}
+    exec(code, made)  # noqa: S102
+    said = re.findall(r'^(\w+) = .*# "(\w+)"', code, re.MULTILINE)
+    assert len(said) == 3
+    assert {name: made[name] for name, _ in said} == dict(said)
 
 
 def test_python_shows_faults_as_the_page_says(
     user: Account, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    [code] = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    [code] = (block for block in PYTHON if "response" in block)
     assert code.count("\n") == 3
     shown = []
     for response in (

@@ -54,7 +54,8 @@ def test_each_operation_is_as_the_single_request(user: Account) -> None:
         assert_task(result["task"])
     assert (new["task"]["title"], new["task"]["description"]) == ("new", "d")
     assert (mine["task"]["id"], mine["task"]["completed"]) == (own, True)
-    assert now["task"] == {**changed, "completed": True, "updated_at": now["task"]["updated_at"]}
+    at = now["task"]["updated_at"]
+    assert now["task"] == {**changed, "completed": True, "completed_at": at, "updated_at": at}
     assert now["task"]["updated_at"] > changed["updated_at"]
     assert there == {"status": 412, "current": kept}
     assert current == {"status": 412, "current": stale}
