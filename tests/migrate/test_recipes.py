@@ -282,8 +282,8 @@ def list_locks(conn: psycopg.Connection, pid: int) -> set[str]:
         mode
         for (mode,) in conn.execute(
             "SELECT mode FROM pg_locks WHERE pid = %s AND locktype = 'relation'"
-            " AND relation = 'tasks'::regclass AND granted AND database = (SELECT oid FROM pg_database"
-            " WHERE datname = current_database())",
+            " AND relation = 'tasks'::regclass AND granted"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
             [pid],
         )
     }
