@@ -281,9 +281,9 @@ def list_locks(conn: psycopg.Connection, pid: int) -> set[str]:
     return {
         mode
         for (mode,) in conn.execute(
-            "SELECT mode FROM pg_locks WHERE pid = %s AND relation = 'tasks'::regclass"
-            " AND granted AND database = (SELECT oid FROM pg_database"
-            " WHERE datname = current_database())",
+            "SELECT mode FROM pg_locks WHERE pid = %s AND locktype = 'relation'"
+            " AND relation = 'tasks'::regclass AND granted"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
             [pid],
         )
     }
@@ -334,17 +334,22 @@ def test_a_step_that_takes_long_stops_nobody(empty_database: str, number: int) -
         psycopg.connect(empty_database) as busy,
         ThreadPoolExecutor(1) as threads,
     ):
-        busy.execute("UPDATE tasks SET title = 'busy' WHERE completed")
+        first = "(SELECT user_id FROM tasks ORDER BY user_id LIMIT 1)"
+        busy.execute(f"UPDATE tasks SET title = 'busy' WHERE user_id = {first}".encode())
         step = threads.submit(apply_migrations, empty_database, to=number, lock_timeout=PATIENCE)
-        wait_until("the step to wait", lambda: bool(conn.execute(waiting).fetchall()))
-        [(pid,)] = conn.execute(waiting).fetchall()
-        asked = LOCKS[number].title().replace(" ", "") + "Lock"
-        modes = list_locks(conn, pid)
-        assert asked in modes
-        assert modes <= {"AccessShareLock", "RowShareLock", "RowExclusiveLock", asked}
-        # Others read and write meanwhile.
-        conn.execute("INSERT INTO tasks (user_id, title) SELECT id, 'new' FROM users LIMIT 1")
-        busy.rollback()
+        try:
+            wait_until("the step to wait", lambda: bool(conn.execute(waiting).fetchall()))
+            [(pid,)] = conn.execute(waiting).fetchall()
+            asked = LOCKS[number].title().replace(" ", "") + "Lock"
+            modes = list_locks(conn, pid)
+            assert asked in modes
+            assert modes <= {"AccessShareLock", "RowShareLock", "RowExclusiveLock", asked}
+            # Others read and write meanwhile.
+            others = f"(SELECT id FROM users WHERE id <> {first} LIMIT 1)"
+            conn.execute(f"INSERT INTO tasks (user_id, title) VALUES ({others}, 'new')".encode())
+            conn.execute("SELECT count(*) FROM tasks")
+        finally:
+            busy.rollback()
         assert len(step.result(PATIENCE)) == 1
 
 
