@@ -210,7 +210,8 @@ def test_it_waits_for_a_session_that_it_may_not_see(urls: dict[str, str]) -> Non
         wait_until("its report", lambda: bool(lines) or waiting.done())
         other.execute(MIGRATION_STATEMENTS["release_lock"])
         assert waiting.result(PATIENCE) == []
-        assert lines == [f"waiting for pid {other.info.backend_pid} (postgres), which is migrating"]
+        waits_for = f"waiting for pid {other.info.backend_pid} (postgres), which is migrating"
+        assert lines[0] == waits_for
 
 
 @pytest.mark.parametrize("where", ["the same server", "another server"])
