@@ -89,7 +89,7 @@ EXPECTED = {
         other_indexes={"users_pkey"},
     ),
     "close_account": Expected(
-        "taskapi_login", {"users_email_key"}, {"old_hash": "!"}, other_indexes={"users_pkey"}
+        "taskapi_login", {"users_pkey"}, {"old_hash": "!"}, other_indexes={"users_email_key"}
     ),
     "find_frame": Expected("none"),
     "find_account": Expected("taskapi_login", {"users_email_key"}),
@@ -163,7 +163,7 @@ EXPECTED = {
         # 1,000 rows with three indexes, and their users' clocks.
         buffers=10_000,
     ),
-    "put_task": Expected("taskapi_user", {"tasks_pkey"}, {"members": TASK}, buffers=250),
+    "put_task": Expected("taskapi_user", params={"members": TASK}),
     "reset_feeds": Expected("taskapi_login", params={"epoch": str(uuid.uuid4())}, reads_all=True),
     "write_batch": Expected(
         "taskapi_user",
