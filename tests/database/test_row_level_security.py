@@ -29,6 +29,7 @@ from taskapi.migrate.files import MigrationError
 from taskapi.migrate.run import apply_migrations, rollback_migrations
 from taskapi.operations import queries as operations
 from taskapi.tasks import queries as task_queries
+from tests.support import citus
 from tests.support.accounts import Account
 from tests.support.careless import (
     FOR_A_USER,
@@ -64,6 +65,8 @@ def acting(conn: psycopg.Connection, role: str, **identity: str) -> Iterator[Non
     """Act as the service does, then undo everything."""
     with conn.transaction(force_rollback=True):
         conn.execute(STATEMENTS["act_as"], {**SETTINGS, "role": role, **identity})
+        if citus.COORDINATOR:
+            conn.execute(STATEMENTS["share_settings"])
         yield
 
 
@@ -203,6 +206,7 @@ def test_nothing_is_left_on_the_connection(database: psycopg.Connection, user: A
         assert (after[0], after[1] or None, *after[2:]) == (before[0], None, *before[2:])
 
 
+@pytest.mark.one_server
 def test_a_request_is_one_round_trip_and_one_transaction(
     database_url: str, user: Account, tmp_path: Path
 ) -> None:
@@ -236,6 +240,7 @@ def test_a_request_is_one_round_trip_and_one_transaction(
             assert sent.count("Execute") == 2
 
 
+@pytest.mark.one_server
 def test_a_careless_service_keeps_users_apart(
     database_url: str, database: psycopg.Connection, make_service: MakeService, tmp_path: Path
 ) -> None:
@@ -339,6 +344,7 @@ def test_the_purge_sees_the_expired_keys_only(database: psycopg.Connection, user
         assert database.execute(everything, [user.id]).fetchall() == [("young",)]
 
 
+@pytest.mark.one_server
 def test_the_roles_have_exactly_these_rights(database: psycopg.Connection) -> None:
     """Read from the catalogue, of everything in the database that rights are granted on."""
     rights = database.execute(
@@ -422,6 +428,7 @@ def test_the_roles_have_exactly_these_rights(database: psycopg.Connection) -> No
     assert roles == [(name, *[False] * 7) for name in ("taskapi_login", "taskapi_user")]
 
 
+@pytest.mark.one_server
 def test_every_table_is_under_a_policy(database: psycopg.Connection) -> None:
     """A table that a later migration makes, too; yoyo's own hold no user's data."""
     tables = database.execute(
@@ -524,6 +531,7 @@ def explain(conn: psycopg.Connection, name: str, params: dict[str, Any]) -> list
     return [line.replace("->", "").strip() for (line,) in rows]
 
 
+@pytest.mark.one_server
 def test_the_policies_leave_the_plans_as_they_were(own_url: str) -> None:
     """All that they add to a user's statement is one comparison, made before it starts."""
     with psycopg.connect(own_url, autocommit=True) as conn:
