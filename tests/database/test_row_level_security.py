@@ -102,6 +102,7 @@ def tasks(user: Account, other_user: Account) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", [name for name in FOR_A_USER if "INSERT" not in FOR_A_USER[name]])
+@pytest.mark.one_server
 def test_a_statement_that_forgets_the_user_touches_nobody_elses_rows(
     name: str,
     tasks: dict[str, Any],
@@ -150,6 +151,7 @@ def test_a_row_of_another_user_is_not_written(
         database.execute(FOR_A_USER[name], for_another)
 
 
+@pytest.mark.one_server
 def test_a_task_is_not_given_away(
     database: psycopg.Connection, user: Account, other_user: Account
 ) -> None:
@@ -166,6 +168,7 @@ def test_a_task_is_not_given_away(
     "identity",
     [None, "", " ", "null", "1", "%", "{{{0}}}", " {0}", "{0}\n", "{0}0", "urn:uuid:{0}"],
 )
+@pytest.mark.one_server
 def test_an_identity_that_is_missing_or_malformed_has_no_rows(
     identity: str | None, tasks: dict[str, Any], database_url: str, user: Account
 ) -> None:
@@ -272,6 +275,7 @@ def test_a_users_request_makes_no_account_but_its_own(
             database.execute(statement, [id])
 
 
+@pytest.mark.one_server
 def test_login_sees_the_account_of_one_address(
     database: psycopg.Connection, user: Account, other_user: Account
 ) -> None:
@@ -323,6 +327,7 @@ def test_login_sees_the_account_of_one_address(
         database.execute("INSERT INTO closed_accounts (user_id) VALUES (%s)", [other_user.id])
 
 
+@pytest.mark.one_server
 def test_the_purge_sees_the_expired_keys_only(database: psycopg.Connection, user: Account) -> None:
     for key, age in (("old", "24 hours 1 minute"), ("young", "23 hours 59 minutes")):
         database.execute(
