@@ -108,6 +108,23 @@ BEGIN
 END;
 $$;
 
+DO $do$
+BEGIN
+    EXECUTE format(
+        'CREATE OR REPLACE FUNCTION users_revoke_tokens() RETURNS trigger '
+            'LANGUAGE plpgsql SECURITY DEFINER SET search_path = %I, pg_temp AS %L',
+        current_schema(),
+        $body$
+BEGIN
+    INSERT INTO revocations (user_id, tokens_not_before) VALUES (OLD.id, 'infinity')
+    ON CONFLICT (user_id) DO UPDATE SET tokens_not_before = 'infinity';
+    RETURN NULL;
+END;
+$body$
+    );
+END;
+$do$;
+
 DROP POLICY IF EXISTS users_of_closed_email ON users;
 CREATE POLICY users_of_closed_email ON users FOR SELECT TO taskapi_login
     USING (lower(email) = lower(current_setting('app.closed_email', true)));

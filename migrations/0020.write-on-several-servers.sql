@@ -118,6 +118,27 @@ BEGIN
 END;
 $$;
 
+-- users is on each of several servers, revocations on one of them. What runs with its owner's
+-- rights finds its tables in this schema only.
+DO $do$
+BEGIN
+    EXECUTE format(
+        'CREATE OR REPLACE FUNCTION users_revoke_tokens() RETURNS trigger '
+            'LANGUAGE plpgsql SECURITY DEFINER SET search_path = %I, pg_temp AS %L',
+        current_schema(),
+        $body$
+BEGIN
+    IF to_regclass('revocations') IS NOT NULL THEN
+        INSERT INTO revocations (user_id, tokens_not_before) VALUES (OLD.id, 'infinity')
+        ON CONFLICT (user_id) DO UPDATE SET tokens_not_before = 'infinity';
+    END IF;
+    RETURN NULL;
+END;
+$body$
+    );
+END;
+$do$;
+
 -- An account that is being closed, also with its new email. That was a setting of the statement's,
 -- which other servers do not get.
 DROP POLICY IF EXISTS users_of_closed_email ON users;

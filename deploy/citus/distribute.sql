@@ -69,10 +69,9 @@ ALTER POLICY only_signed_logins ON feed_epoch USING (current_email() IS NOT NULL
 ALTER TABLE tasks ALTER COLUMN created_at DROP DEFAULT, ALTER COLUMN updated_at DROP DEFAULT;
 ALTER TABLE idempotency_keys ALTER COLUMN created_at DROP DEFAULT;
 
--- users is on every server, and so would its triggers be: a foreign key deletes the clock. Tokens of
--- a user whom a DBA deletes are not revoked any more: close the account, and let the purge delete it.
+-- users is on every server, and so are its triggers: one that deletes the clock would have to reach
+-- another server. A foreign key does it instead, below.
 DROP TRIGGER users_delete_clock ON users;
-DROP TRIGGER users_revoke_tokens ON users;
 
 -- 3. Where the rows are -------------------------------------------------------------------------
 -- On every server: what is small, and joined or referenced. On the coordinator only, as they are:
@@ -139,6 +138,9 @@ BEGIN
     EXECUTE format('GRANT CONNECT ON DATABASE %I TO taskapi_user, taskapi_login', current_database());
 END;
 $$;
+-- Of a table that is on every server, Citus lets nobody lock a row who may not delete one. There is
+-- no policy by which this role could.
+GRANT DELETE ON users TO taskapi_user;
 GRANT INSERT (purged_at, tasks) ON clocks TO taskapi_user;
 GRANT INSERT (created_at) ON users TO taskapi_user;
 GRANT INSERT (id, created_at) ON users TO taskapi_login;

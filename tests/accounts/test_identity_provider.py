@@ -181,6 +181,7 @@ def test_an_address_that_is_taken_is_never_linked(
     assert account.request("GET").json() == [task]
 
 
+@pytest.mark.one_server
 def test_first_tasks_at_once_all_succeed(
     idp_client: httpx.Client, provider: IdentityProvider
 ) -> None:
@@ -202,6 +203,7 @@ def test_a_token_of_our_own_makes_no_user(
     assert_error(account.request("POST", json={"title": "t"}), 401, INVALID)
 
 
+@pytest.mark.one_server
 def test_a_first_task_may_have_a_key(
     idp_client: httpx.Client, provider: IdentityProvider, user: Account
 ) -> None:

@@ -105,7 +105,9 @@ EXPECTED = {
         {"old_hash": "!", "new_hash": "?"},
         other_indexes={"users_pkey"},
     ),
-    "close_account": Expected("taskapi_login", {"users_pkey"}, {"old_hash": "!"}),
+    "close_account": Expected(
+        "taskapi_login", {"users_pkey"}, {"old_hash": "!"}, other_indexes={"users_email_key"}
+    ),
     "find_frame": Expected("none"),
     "find_account": Expected("taskapi_login", {"users_email_key"}),
     "get_account": Expected(

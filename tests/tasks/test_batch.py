@@ -249,6 +249,7 @@ def check_overlapping(make_service: MakeService, url: str, number: int) -> None:
     assert row == (0,)
 
 
+@pytest.mark.one_server
 def test_overlapping_batches_neither_fail_nor_deadlock(
     make_service: MakeService, own_url: str
 ) -> None:

@@ -114,6 +114,7 @@ def test_another_users_token_is_refused(user: Account, other_user: Account) -> N
     assert response.status_code == 422
 
 
+@pytest.mark.one_server
 def test_what_a_dba_types_appears(user: Account, database: Connection) -> None:
     renamed, moved, gone = (user.create(title) for title in ("renamed", "moved", "gone"))
     token = read_changes(user)["next"]
@@ -167,6 +168,7 @@ def test_two_changes_in_one_transaction_are_two_versions(
     assert first[0] < second[0]
 
 
+@pytest.mark.one_server
 def test_a_token_older_than_what_is_kept_starts_over(
     user: Account, other_user: Account, database: Connection, database_url: str
 ) -> None:

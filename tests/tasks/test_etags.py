@@ -205,6 +205,7 @@ def test_of_twenty_at_once_with_the_same_tag_one_succeeds(
     assert statuses == ([204] + [404] * 19 if method == "DELETE" else [200] + [412] * 19)
 
 
+@pytest.mark.one_server
 def test_a_write_that_waited_goes_by_what_it_then_finds(
     shared_service: MakeService, database_url: str, database: psycopg.Connection
 ) -> None:

@@ -168,6 +168,7 @@ def test_without_a_key_each_request_makes_a_task(user: Account) -> None:
     assert len({user.create()["id"] for _ in range(3)}) == 3
 
 
+@pytest.mark.one_server
 def test_fifty_at_once_make_one_task(
     service: Service, user: Account, database: psycopg.Connection
 ) -> None:
@@ -205,6 +206,7 @@ def waiting_for(database: psycopg.Connection, event_type: str, count: int) -> Ca
     return are_waiting
 
 
+@pytest.mark.one_server
 def test_the_second_waits_for_the_first(
     shared_service: MakeService, database_url: str, database: psycopg.Connection
 ) -> None:

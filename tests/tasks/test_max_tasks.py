@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import psycopg
+import pytest
 
 from tests.support.accounts import Account
 from tests.support.checks import assert_error
@@ -29,6 +30,7 @@ def create(user: Account, number: int) -> httpx.Response:
     return user.request("POST", "/batch", json={"operations": [{"op": "create", **body}]})
 
 
+@pytest.mark.one_server
 def test_it_is_exact_under_concurrency(make_service: MakeService, own_url: str) -> None:
     service = make_service(DATABASE_URL=own_url, MAX_TASKS="50", **PATIENT)
     service.start()

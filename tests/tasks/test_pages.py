@@ -243,6 +243,7 @@ def test_other_routes_have_no_parameters(user: Account) -> None:
     assert user.request("GET", path).json() == task
 
 
+@pytest.mark.one_server
 @pytest.mark.parametrize("name", LIST_STATEMENTS)
 @pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
 @pytest.mark.parametrize("with_cursor", [False, True])
