@@ -52,8 +52,8 @@ ABSENT = {"due_on": "infinity", "position": "~"}
 
 # The most that a page has, in bytes of JSON.
 MAX_PAGE_BYTES = 2 * 1024 * 1024
-# The most tasks that are read for a page with a filter, by the list's order. Tasks that were created
-# one after another are beside each other on the disk; else each may need a page of its own.
+# The most tasks that are read for a page with a filter, by the list's order. Tasks that were
+# created one after another are beside each other on the disk; others may be anywhere.
 MAX_CANDIDATES = {"created_at": 10_000, "due_on": 2_500, "position": 2_500}
 
 # What a list returns besides a task.
