@@ -104,15 +104,16 @@ def apply_migrations(
     lock_timeout: float = LOCK_TIMEOUT,
     tries: int = TRIES,
     report: Report = silent,
-    keys: Sequence[bytes] = (),
+    keys: Sequence[bytes] | None = None,
     require_signatures: bool = False,
 ) -> list[str]:
     """Apply the pending migrations up to number `to`, and return their ids.
 
     Several processes may run this at once, and it may be run again after a process was killed. A
     statement that gets no lock within `lock_timeout` seconds gives up, and its migration is tried
-    again. Identities may be signed with `keys` from then on. They must be if the database is new,
-    or with `require_signatures`, which deletes all other keys. Raises MigrationError.
+    again. With `keys`, identities may be signed with these from then on. They must be if the
+    database is new, or with `require_signatures`, which deletes all other keys. Raises
+    MigrationError.
     """
     with _session(database_url, lock_timeout, tries, report) as session:
         session.lock.execute(MIGRATION_STATEMENTS["create_checksums"])
@@ -128,7 +129,8 @@ def apply_migrations(
                 _record_checksum(session.lock, migration.id, folder)
                 _run(session, session.backend.apply_one, migration)
         is_new = not any(state.applied_at for state in states)
-        _add_keys(session, keys, is_new=is_new, only=require_signatures)
+        if keys is not None:
+            _add_keys(session, keys, is_new=is_new, only=require_signatures)
         return pending
 
 

@@ -204,7 +204,7 @@ def test_the_purge_deletes_a_closed_account(
         gone = account.create()
         account.request("DELETE", f"/{gone['id']}")
     assert close(user).status_code == 204
-    done = run_command("-m", "taskapi", "purge", DATABASE_URL=database_url, JWT_SECRET="x" * 32)
+    done = run_command("-m", "taskapi", "purge", DATABASE_URL=database_url, JWT_SECRET=SECRET)
     assert done.returncode == 0, done.stderr
     for table in ("tasks", "clocks", "deleted_tasks", "idempotency_keys"):
         counts = dict(
@@ -273,7 +273,7 @@ def test_a_revocation_goes_when_no_token_of_its_time_is_valid(
         "UPDATE revocations SET tokens_not_before = now() - interval '91 days' WHERE user_id = %s",
         [user.id],
     )
-    done = run_command("-m", "taskapi", "purge", DATABASE_URL=database_url, JWT_SECRET="x" * 32)
+    done = run_command("-m", "taskapi", "purge", DATABASE_URL=database_url, JWT_SECRET=SECRET)
     assert done.returncode == 0, done.stderr
     kept = {id for (id,) in database.execute("SELECT user_id::text FROM revocations").fetchall()}
     assert user.id not in kept

@@ -8,6 +8,8 @@ import time
 import jwt
 import pytest
 
+from taskapi.database.identity import derive_key
+from taskapi.migrate.run import apply_migrations
 from tests.support.accounts import Account
 from tests.support.checks import assert_error
 from tests.support.fixtures import MakeService
@@ -115,6 +117,7 @@ def test_a_secret_is_replaced_without_logging_anyone_out(
     make_service: MakeService, database_url: str
 ) -> None:
     """First the new one is added, everywhere; when the old one's tokens have expired, it goes."""
+    apply_migrations(database_url, keys=[derive_key(OLD), derive_key(NEW)])
     old = make_service(DATABASE_URL=database_url, JWT_SECRET=OLD)
     both = make_service(DATABASE_URL=database_url, JWT_SECRET=f"{NEW}, {OLD}")
     new = make_service(DATABASE_URL=database_url, JWT_SECRET=NEW)

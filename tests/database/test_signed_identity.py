@@ -180,7 +180,7 @@ def test_an_upgrade_accepts_the_release_before_until_it_is_told(empty_database: 
     """The release before sets app.user_id without a signature."""
     apply_migrations(empty_database, to=LAST_MIGRATION)
     reports: list[str] = []
-    apply_migrations(empty_database, report=reports.append)
+    apply_migrations(empty_database, keys=(), report=reports.append)
     assert reports == ["identities are not signed: set DB_IDENTITY_KEY, and apply again"]
     with psycopg.connect(empty_database, autocommit=True) as conn:
         [(user_id,)] = conn.execute(

@@ -198,6 +198,7 @@ ELSEWHERE = {
     ("Unavailable", "passwords"),
     ("Unavailable", "identity-provider"),
     ("NotReady", "database"),
+    ("NotReady", "key"),
     ("NotReady", "migrations"),
     ("EmailOfAnotherUser", ""),
     ("BatchRefused", "email"),

