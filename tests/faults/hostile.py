@@ -3,67 +3,69 @@
 from __future__ import annotations
 
 import itertools
-import socket
+import json
 import statistics
+import subprocess
+import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import httpx
 import psycopg
 
+from tests.faults.abuser import UNIQUE, Door, Held, Plan, Request, send
 from tests.faults.report import HOSTILE, RESULTS, Result
-from tests.support.accounts import LOGIN, PASSWORD, Account, log_in, new_email, sign_up
-from tests.support.service import Service, wait_until
-from tests.support.sockets import connect
+from tests.support.accounts import LOGIN, PASSWORD, SIGNUP, Account
+from tests.support.service import NO_AUTHORITIES, PATIENCE, ROOT, Service, wait_until
 from tests.support.workers import memory_of
 
 USERS = 10
 # Seconds that a normal user pauses between two requests.
 PAUSE = 0.05
-# Threads of the abuser, and its address.
-ABUSERS = 16
-ABUSER = "127.0.2.1"
-HEAD = b"GET /health HTTP/1.1\r\nHost: localhost\r\n"
-BODY = b"POST /api/auth/login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+# Seconds after the abuse until all users must be served as before.
+BACK = 5.0
+HEAD = "GET /health HTTP/1.1\r\nHost: localhost\r\n"
+BODY = f"POST {LOGIN} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+JSON = {"Content-Type": "application/json"}
 
 
 class Sample(NamedTuple):
-    """A request of a normal user: when it ended, how long it took in seconds, whether it failed."""
+    """A request of a normal user: when it ended, how long it took in seconds, its status."""
 
+    user: int
     at: float
     seconds: float
-    failed: bool
+    status: int
+
+    @property
+    def failed(self) -> bool:
+        """Whether it was not answered with a success."""
+        return not 200 <= self.status < 400
 
 
 class Noticed(NamedTuple):
-    """What normal users noticed of an abuse, and what it took of memory in MiB."""
+    """What normal users noticed of an abuse, and what it took."""
 
-    requests: int
-    failed: float
-    p95: tuple[float, float]
+    quiet: list[Sample]
+    abused: list[Sample]
+    # Seconds from the end of the abuse until all users were served.
+    back: float
+    # Of the workers, in MiB: at first, and at most.
     memory: tuple[float, float]
-
-
-class Door(NamedTuple):
-    """The way to the service: HTTP from an address of this machine, and bare connections."""
-
-    client: Callable[[str], httpx.Client]
-    connect: Callable[[], socket.socket]
+    # The abuser's: the statuses of its responses, and its seconds, wall-clock and processor.
+    statuses: Counter[int]
+    lasted: float
+    processor: float
 
 
 def directly(service: Service) -> Door:
     """Return the way to a gunicorn, as a trusted proxy."""
-
-    def client(address: str) -> httpx.Client:
-        client = service.client()
-        client.headers["X-Forwarded-For"] = address
-        return client
-
-    return Door(client, lambda: connect(service))
+    return Door(service.port)
 
 
 class Crowd:
@@ -73,14 +75,14 @@ class Crowd:
         self.samples: list[Sample] = []
         self._door = door
         self._ended = threading.Event()
-        with door.client("127.0.0.1") as client:
-            self._users = [Account.insert(client, database) for _ in range(USERS)]
+        with httpx.Client(verify=NO_AUTHORITIES) as client:
+            self.users = [Account.insert(client, database) for _ in range(USERS)]
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
         """Let the users work while the block runs."""
         with ThreadPoolExecutor(USERS) as threads:
-            users = [threads.submit(self._work, user, n) for n, user in enumerate(self._users)]
+            users = [threads.submit(self._work, user, n) for n, user in enumerate(self.users)]
             try:
                 yield
             finally:
@@ -92,77 +94,54 @@ class Crowd:
         """Return the requests that began and ended after a moment."""
         return [sample for sample in list(self.samples) if sample.at - sample.seconds >= began]
 
+    def wait_until_back(self, ended: float) -> float:
+        """Wait until each user is served again, and return how many seconds after a moment."""
+
+        def are_back() -> bool:
+            latest = {s.user: s for s in self.since(ended)}
+            return len(latest) == USERS and not any(s.failed for s in latest.values())
+
+        wait_until("all to be served again", are_back)
+        first = {s.user: s for s in reversed(self.since(ended))}
+        failures = [s for s in self.since(ended) if s.failed]
+        return max(s.at for s in (*first.values(), *failures)) - ended
+
     def _work(self, account: Account, number: int) -> None:
-        with self._door.client(f"127.0.1.{number + 1}") as client:
-            user = Account(client, account.id, account.email, account.token)
-            credentials = {"email": user.email, "password": PASSWORD}
-            for turn in itertools.count():
-                if self._ended.is_set():
-                    return
-                created = self._note(lambda: user.request("POST", json={"title": "mine"}))
-                self._note(lambda: user.request("GET", "?limit=20"))
-                if created is not None and created.status_code == 201:
-                    path = f"/{created.json()['id']}"
-                    self._note(lambda path=path: user.request("GET", path))  # type: ignore[misc]
-                    self._note(lambda path=path: user.request("DELETE", path))  # type: ignore[misc]
-                if (turn + number) % USERS == 0:  # one after the other
-                    self._note(lambda: client.post(LOGIN, json=credentials))
+        address = f"127.0.1.{number + 1}"
+        connection = self._door.connect(address)
+        headers = {"X-Forwarded-For": address, **account.headers, **JSON}
 
-    def _note(self, send: Callable[[], httpx.Response]) -> httpx.Response | None:
-        began = time.monotonic()
-        response = None
-        with suppress(httpx.TransportError):
-            response = send()
-        now = time.monotonic()
-        failed = response is None or response.status_code >= 400
-        self.samples.append(Sample(now, now - began, failed))
-        self._ended.wait(PAUSE)
-        return response
+        def request(method: str, path: str, body: object = None) -> tuple[int, bytes]:
+            data = None if body is None else json.dumps(body)
+            began = time.monotonic()
+            status, answer = send(connection, method, path, headers, data)
+            now = time.monotonic()
+            self.samples.append(Sample(number, now, now - began, status))
+            self._ended.wait(PAUSE)
+            return status, answer
+
+        for turn in itertools.count():
+            if self._ended.is_set():
+                break
+            status, answer = request("POST", account.tasks, {"title": "mine"})
+            request("GET", f"{account.tasks}?limit=20")
+            if status == 201:
+                path = f"{account.tasks}/{json.loads(answer)['id']}"
+                request("GET", path)
+                request("DELETE", path)
+            if (turn + number) % USERS == 0:  # one after the other
+                request("POST", LOGIN, {"email": account.email, "password": PASSWORD})
+        connection.close()
 
 
-class Abuse:
-    """Requests that are sent as fast as they are answered, until the end of the block."""
+class Setting(NamedTuple):
+    """What a kind of abuse is prepared with."""
 
-    def __init__(self, door: Door, database: psycopg.Connection[Any]) -> None:
-        self.door = door
-        self.database = database
-        self._stack = ExitStack()
-        self._ended = threading.Event()
-
-    @contextmanager
-    def running(self, kind: Callable[[Abuse], None]) -> Iterator[None]:
-        """Misbehave while the block runs."""
-        with self._stack:
-            kind(self)
-            try:
-                yield
-            finally:
-                self._ended.set()
-
-    def repeat(self, send: Callable[[httpx.Client], object]) -> None:
-        """Send requests from many threads at once."""
-
-        def run() -> None:
-            with self.door.client(ABUSER) as client:
-                while not self._ended.is_set():
-                    with suppress(httpx.TransportError):
-                        send(client)
-
-        threads = [threading.Thread(target=run) for _ in range(ABUSERS)]
-        for thread in threads:
-            thread.start()
-            self._stack.callback(thread.join)
-
-    def hold(self, count: int, data: bytes) -> None:
-        """Keep connections open that have sent some bytes."""
-        for _ in range(count):
-            with suppress(OSError):
-                connection = self._stack.enter_context(self.door.connect())
-                connection.sendall(data)
+    database: psycopg.Connection[Any]
 
     def user_with_tasks(self, count: int, description: str) -> Account:
         """Return a user of the abuser's, with tasks."""
-        with self.door.client(ABUSER) as client:
+        with httpx.Client(verify=NO_AUTHORITIES) as client:
             user = Account.insert(client, self.database)
         self.database.execute(
             "INSERT INTO tasks (user_id, title, description)"
@@ -172,67 +151,65 @@ class Abuse:
         return user
 
 
-def search(abuse: Abuse) -> None:
+Kind = Callable[[Setting], Plan]
+
+
+def search(setting: Setting) -> Plan:
     """Searches without a hit in 20,000 long tasks."""
-    user = abuse.user_with_tasks(20_000, "some words " * 300)
-    abuse.repeat(lambda client: client.get(f"{user.tasks}?q=zzz", headers=user.headers))
+    user = setting.user_with_tasks(20_000, "some words " * 300)
+    return Plan(Request("GET", f"{user.tasks}?q=zzz", user.headers))
 
 
-def list_large_tasks(abuse: Abuse) -> None:
+def list_large_tasks(setting: Setting) -> Plan:
     """Lists of tasks that grow six times in JSON."""
-    user = abuse.user_with_tasks(1000, "\x01" * 10_000)
-    abuse.repeat(lambda client: client.get(user.tasks, headers=user.headers))
+    user = setting.user_with_tasks(1000, "\x01" * 10_000)
+    return Plan(Request("GET", user.tasks, user.headers))
 
 
-def write_one_task(abuse: Abuse) -> None:
+def write_one_task(setting: Setting) -> Plan:
     """Changes of one task, which wait for each other."""
-    user = abuse.user_with_tasks(1, "")
-    with abuse.door.client(ABUSER) as client:
-        [task] = client.get(user.tasks, headers=user.headers).json()
-    path, body = f"{user.tasks}/{task['id']}", {"title": "again"}
-    abuse.repeat(lambda client: client.put(path, json=body, headers=user.headers))
+    user = setting.user_with_tasks(1, "")
+    [(id,)] = setting.database.execute("SELECT id FROM tasks WHERE user_id = %s", [user.id])
+    path = f"{user.tasks}/{id}"
+    return Plan(Request("PUT", path, user.headers | JSON, '{"title": "again"}'))
 
 
-def fail_logins(abuse: Abuse) -> None:
+def fail_logins(_: Setting) -> Plan:
     """Logins with wrong passwords, from one address."""
-    abuse.repeat(lambda client: log_in(client, new_email(), "wrong"))
+    body = f'{{"email": "{UNIQUE}@example.com", "password": "wrong"}}'
+    return Plan(Request("POST", LOGIN, JSON, body))
 
 
-def sign_up_often(abuse: Abuse) -> None:
+def sign_up_often(_: Setting) -> Plan:
     """Sign-ups."""
-    abuse.repeat(lambda client: sign_up(client, new_email()))
+    body = f'{{"email": "{UNIQUE}@example.com", "password": "{PASSWORD}"}}'
+    return Plan(Request("POST", SIGNUP, JSON, body))
 
 
-def send_nonsense(abuse: Abuse) -> None:
+def send_nonsense(_: Setting) -> Plan:
     """Requests that are not HTTP."""
-
-    def send(_: httpx.Client) -> None:
-        with suppress(OSError), abuse.door.connect() as connection:
-            connection.sendall(b"nonsense\r\n\r\n")
-            connection.recv(100)
-
-    abuse.repeat(send)
+    return Plan(raw="nonsense\r\n\r\n")
 
 
-def hold_half_heads(abuse: Abuse) -> None:
+def hold_half_heads(_: Setting) -> Plan:
     """Half-sent requests."""
-    abuse.hold(200, HEAD)
+    return Plan(held=(Held(200, HEAD),))
 
 
-def hold_half_bodies(abuse: Abuse) -> None:
+def hold_half_bodies(_: Setting) -> Plan:
     """Bodies that do not end."""
-    abuse.hold(100, BODY + b"Content-Length: 100\r\n\r\n{")
-    abuse.hold(100, BODY + b"Content-Length: 99999999999999999999\r\n\r\n{")
+    huge = "Content-Length: 99999999999999999999\r\n\r\n{"
+    return Plan(held=(Held(100, f"{BODY}Content-Length: 100\r\n\r\n{{"), Held(100, BODY + huge)))
 
 
-def read_nothing(abuse: Abuse) -> None:
+def read_nothing(setting: Setting) -> Plan:
     """Lists of two MiB that are not read."""
-    user = abuse.user_with_tasks(100, "\x01" * 10_000)
+    user = setting.user_with_tasks(100, "\x01" * 10_000)
     head = f"GET {user.tasks} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {user.token}\r\n\r\n"
-    abuse.hold(100, head.encode())
+    return Plan(held=(Held(100, head),))
 
 
-KINDS = [
+KINDS: list[Kind] = [
     search,
     list_large_tasks,
     write_one_task,
@@ -245,59 +222,100 @@ KINDS = [
 ]
 
 
+@contextmanager
+def abusing(door: Door, plan: Plan) -> Iterator[dict[str, Any]]:
+    """Let a process misbehave while the block runs. Then it tells how it went."""
+    told: dict[str, Any] = {}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.faults.abuser"],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        print(json.dumps({"door": door, "plan": plan}), file=process.stdin, flush=True)
+        assert process.stdout.readline() == "ready\n"
+        yield told
+        told |= json.loads(process.communicate(timeout=PATIENCE)[0])
+    finally:
+        process.kill()
+        process.wait()
+
+
 def measure(
     services: Sequence[Service],
     door: Door,
     database: psycopg.Connection[Any],
-    kind: Callable[[Abuse], None],
+    kind: Kind,
     seconds: float,
+    rounds: int = 1,
 ) -> Noticed:
-    """Let the users work for so long without the abuse, and for so long beside it.
-
-    Returns when all of them are served again.
-    """
+    """Let the users work for so long without the abuse, and for so long beside it, in turns."""
+    plan = kind(Setting(database))
+    database.execute("VACUUM ANALYZE tasks")
     crowd = Crowd(door, database)
+    statuses: Counter[int] = Counter()
+    quiet: list[Sample] = []
+    abused: list[Sample] = []
+    back, processor = 0.0, 0.0
+    before = peak = 0.0
+
+    def watch() -> None:
+        nonlocal peak
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            time.sleep(0.5)
+            peak = max(peak, sum(map(memory_of, services)))
+
     with crowd.at_work():
         time.sleep(1)
         before = sum(map(memory_of, services))
-        began = time.monotonic()
-        time.sleep(seconds)
-        quiet = crowd.since(began)
-        with Abuse(door, database).running(kind):
+        for _ in range(rounds):
             began = time.monotonic()
-            peak = before
-            while time.monotonic() < began + seconds:
-                peak = max(peak, sum(map(memory_of, services)))
-                time.sleep(0.2)
-            abused = crowd.since(began)
-        ended = time.monotonic()
-        wait_until("all to be served again", lambda: len(crowd.since(ended)) > 10 * USERS)
-        assert not any(sample.failed for sample in crowd.since(ended)[-USERS:])
+            watch()
+            quiet += crowd.since(began)
+            with abusing(door, plan) as told:
+                began = time.monotonic()
+                watch()
+                abused += crowd.since(began)
+                ended = time.monotonic()
+            statuses.update({int(status): count for status, count in told["statuses"].items()})
+            processor += told["seconds"]
+            back = max(back, crowd.wait_until_back(ended))
+            time.sleep(0.5)
     return Noticed(
-        len(abused),
-        sum(sample.failed for sample in abused) / len(abused),
-        (_p95(quiet), _p95(abused)),
-        (before, peak),
+        quiet, abused, back, (before, peak), statuses, seconds * rounds, processor
     )
 
 
-def conclude(kind: Callable[[Abuse], None], noticed: Noticed, where: str = "") -> None:
+def conclude(kind: Kind, noticed: Noticed, where: str = "") -> None:
     """Write the row of the table, and fail if users were refused or the workers grew too much."""
-    quiet, abused = noticed.p95
+    quiet, abused = p95(noticed.quiet), p95(noticed.abused)
     before, peak = noticed.memory
+    failed = sum(sample.failed for sample in noticed.abused) / len(noticed.abused)
+    sent = noticed.statuses.total()
+    refused = sum(count for status, count in noticed.statuses.items() if status not in range(200, 400))
     cells = (
-        f"{noticed.requests:,}",
-        f"{noticed.failed:.1%}",
+        f"{sent / noticed.lasted:,.0f}" if sent else "",
+        f"{refused / sent:.0%}" if sent else "",
+        f"{len(noticed.abused):,}",
+        f"{failed:.1%}",
         f"{quiet * 1000:.0f} ms",
         f"{abused * 1000:.0f} ms",
         f"{abused / quiet:.1f}",
+        f"{noticed.back:.1f} s",
         f"{before:.0f} MiB",
         f"{peak:.0f} MiB",
     )
     RESULTS[HOSTILE].append(Result((kind.__doc__ or "").rstrip(".") + where, cells))
-    assert noticed.failed < 0.01, cells
+    assert failed < 0.01, cells
+    assert noticed.back < BACK, cells
     assert peak < 2 * before, cells
 
 
-def _p95(samples: list[Sample]) -> float:
+def p95(samples: Sequence[Sample]) -> float:
+    """Return the 95th percentile in seconds."""
     return statistics.quantiles([sample.seconds for sample in samples], n=20)[18]
