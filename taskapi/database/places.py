@@ -1,7 +1,11 @@
-"""Which of a worker's requests may use the database now: a share for each user."""
+"""Which of a worker's requests may use the database now: a share for each user.
+
+The share binds only while others need places too: a user who is alone may have all but one.
+"""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,11 +13,15 @@ from threading import Condition
 
 from taskapi.exceptions import DatabaseUnavailable, TooManyRequests
 
-# Seconds that a request waits for another request of its user to finish.
+# Seconds that a request waits for another request of its user to finish, while there are others.
 PATIENCE = 0.5
+# Seconds without a request of another user, after which a user is alone.
+ALONE = 1.0
 # Seconds that a worker's last thread waits for another one to finish with the database. Longer than
 # a busy database takes to finish one of several statements; in an outage it is spent once.
 STALL = 0.5
+# The same for a user who is alone and has all other threads: seconds since one was free.
+OWN_STALL = 2.0
 # Seconds. A user whose latest statements took longer has half the share. While one takes longer, no
 # request waits for a place: it would take a thread from others.
 LONG = 0.15
@@ -42,6 +50,11 @@ class _Share:
         """Whether the user's latest statements took long."""
         return self.is_recent and self._average > LONG
 
+    @property
+    def latest_event(self) -> float:
+        """When its oldest statement under way began, or a later one ended."""
+        return max(self.started[0], self._at)
+
     def end(self, started: float) -> None:
         """Note that a statement has ended."""
         self.started.remove(started)
@@ -53,18 +66,24 @@ class Places:
     """Places in the database for the threads of one worker.
 
     `total` is one less than the worker's threads, so that one is always free for requests that need
-    no database. At most `share` places are one user's at a time, so that no user can hold them all.
+    no database. At most `share` places are one user's at a time while other users send requests, and
+    all but one while none does, so that no user can hold them all.
     """
 
     def __init__(self, total: int, share: int) -> None:
         self._total = total
         self._share = share
+        # The share of a user who is alone.
+        self._alone = max(share, total - 1)
         self._changed = Condition()
         # Threads that have a place, or wait for another request of their user.
         self._inside = 0
         self._users: dict[str, _Share] = {}
         self._remembered = REMEMBERED
         self._is_stuck = False
+        # Who sent the latest request, when, and when another user did before.
+        self._latest: str | None = None
+        self._latest_at = self._other_at = -math.inf
 
     @contextmanager
     def take(self, user: str) -> Iterator[None]:
@@ -74,9 +93,10 @@ class Places:
         the user's share stays in use.
         """
         with self._changed:
-            self._enter()
+            self._note(user)
+            share = self._users.get(user) or self._users.setdefault(user, _Share())
+            self._enter(share)
             try:
-                share = self._users.get(user) or self._users.setdefault(user, _Share())
                 self._wait_for_share(user, share)
             except BaseException:
                 self._leave()
@@ -91,19 +111,44 @@ class Places:
                 share.end(started)
                 self._leave()
 
-    def _enter(self) -> None:
-        stall = 0 if self._is_stuck else STALL
+    def _note(self, user: str) -> None:
+        """Note who asks. Logins and probes have no user, and count if they have to wait."""
+        now = time.monotonic()
+        if user != self._latest and (user or self._inside >= self._total):
+            self._latest, self._other_at = user, self._latest_at
+            self._changed.notify_all()  # the one who was alone so far shall not wait for ever
+        if user == self._latest:
+            self._latest_at = now
+
+    def _is_alone(self, user: str) -> bool:
+        return user == self._latest and time.monotonic() - self._other_at > ALONE
+
+    def _enter(self, share: _Share) -> None:
+        # A user who is alone has the worker's other threads.
+        is_own = len(share.started) >= self._alone > self._share
+        stall = STALL
+        if is_own:
+            stall = max(0.0, share.latest_event + OWN_STALL - time.monotonic())
+        elif self._is_stuck:
+            stall = 0
         if not self._changed.wait_for(lambda: self._inside < self._total, stall):
+            if is_own:
+                raise TooManyRequests
             self._is_stuck = True
             raise DatabaseUnavailable("all threads but one wait for it")
         self._inside += 1
 
     def _wait_for_share(self, user: str, share: _Share) -> None:
-        places = max(1, self._share // 2) if share.is_long else self._share
         deadline = time.monotonic() + PATIENCE
-        while user and len(share.started) >= places:
+        while user:
+            is_alone = self._is_alone(user)
+            places = max(1, self._share // 2) if share.is_long else self._share
+            if len(share.started) < (self._alone if is_alone else places):
+                return
             left = min(deadline, share.started[0] + LONG) - time.monotonic()
-            if left <= 0:
+            if is_alone:
+                left = ALONE
+            elif left <= 0:
                 raise TooManyRequests
             self._changed.wait(left)
 
