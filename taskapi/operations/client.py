@@ -32,11 +32,11 @@ class Client:
     """One connection. Reading and writing never block.
 
     It stands in for the socket that gunicorn writes responses to: `sendall` keeps what the kernel
-    does not take.
+    does not take, and a 429 for `refusal_delay` seconds.
     """
 
     def __init__(
-        self, cfg: Any, connection: socket, address: Any, server: Any, refusal_delay: float
+        self, cfg: Any, connection: socket, address: Any, server: Any, refusal_delay: int
     ) -> None:
         connection.setblocking(False)
         self.cfg = cfg
@@ -58,7 +58,7 @@ class Client:
         # No request follows the one that is being answered.
         self.is_last = False
         self.is_lingering = False
-        # When the response may be sent, if it is a refusal that is kept back.
+        # When the response may be sent, if it is one that is kept back.
         self.due = 0.0
         self.deadline = time.monotonic() + cfg.keepalive
         self._started: float | None = None
@@ -113,8 +113,7 @@ class Client:
         self.request = self._started = None
         self.head = b""
         self.has_more = self._buffered > 0
-        if not self.due:
-            self.deadline = time.monotonic() + self.cfg.keepalive
+        self.deadline = time.monotonic() + self.cfg.keepalive
 
     def sendall(self, data: bytes) -> None:
         """Send data, as far as the kernel takes it now."""
@@ -166,11 +165,14 @@ class Client:
         return int(self.parser.unreader.buf.getbuffer().nbytes)
 
     def _keep_back(self, data: bytes) -> bool:
-        """Tell whether a response begins here that waits: a 429, and REFUSAL_DELAY is not 0."""
+        """Tell whether the response waits, whose first bytes these may be: a 429 does.
+
+        Otherwise a client that repeats at once what was refused would keep the processors busy with
+        refusals.
+        """
         if self.refusal_delay and data.startswith(b"HTTP/") and data[9:12] == b"429":
             self.due = time.monotonic() + self.refusal_delay
-            self.deadline = self.due + SEND_SECONDS
-        return bool(self.due)
+        return self.due > 0
 
     def _read_head(self) -> bool:
         """Let gunicorn's parser read the head, once all of it has come."""

@@ -2,7 +2,7 @@
 
 A thread gets a connection only when there is something to do: it reads what has come, handles the
 request if all of it is there, and writes what the kernel takes. The rest waits in an epoll, with a
-deadline. Not for TLS, which is the proxy's.
+deadline; so does a 429 that is kept back. Not for TLS, which is the proxy's.
 
 It relies on these parts of gunicorn 27.0: ThreadWorker's poller, method_queue, set_accept_enabled,
 wait_for_and_dispatch_events and handle_request; Worker's nr, alive, notify and is_parent_alive; the
@@ -21,7 +21,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from itertools import islice
 from socket import socket
 
 from gunicorn import http
@@ -68,8 +67,8 @@ class SharingWorker(ThreadWorker):  # type: ignore[misc]
     alive: bool
     # Counts a request that gunicorn refused, by status. gunicorn.conf.py sets it.
     count_refusal: Callable[[int], None] = staticmethod(lambda _status: None)
-    # REFUSAL_DELAY. gunicorn.conf.py sets it.
-    refusal_delay = 0.0
+    # Seconds, at least one or none. gunicorn.conf.py sets it.
+    refusal_delay = 0
 
     def run(self) -> None:
         """Serve until the worker is told to stop, then finish what is under way."""
@@ -91,10 +90,7 @@ class SharingWorker(ThreadWorker):  # type: ignore[misc]
             threading.Thread(target=self._serve, daemon=True).start()
         while self.alive and self.is_parent_alive():
             self.notify()
-            # No response gets due while this waits: none is kept back for less than this delay.
-            now = time.monotonic()
-            due = min((client.due - now for client in islice(self._kept_back, 1)), default=1.0)
-            self.wait_for_and_dispatch_events(max(0.0, min(due, self.refusal_delay or 1.0, 1.0)))
+            self.wait_for_and_dispatch_events(self._seconds_until_due())
             now = time.monotonic()
             self._send_due(now)
             self._close_overdue(now)
@@ -129,9 +125,7 @@ class SharingWorker(ThreadWorker):  # type: ignore[misc]
                 self.log.error("No client can be accepted: %s", error.strerror)
                 time.sleep(EXHAUSTED)
             return False
-        client = Client(
-            self.cfg, connection, address, listener.getsockname(), self.refusal_delay
-        )
+        client = Client(self.cfg, connection, address, listener.getsockname(), self.refusal_delay)
         self._count(1)
         self._wait(client, READ, self._epoll.register)
         return True
@@ -171,10 +165,8 @@ class SharingWorker(ThreadWorker):  # type: ignore[misc]
             return 0
         if client.is_lingering or not self._answer(client):
             return READ
-        if client.due:
-            return KEEP_BACK
-        if client.unsent and not client.flush():
-            return WRITE
+        if client.unsent and (client.due or not client.flush()):
+            return KEEP_BACK if client.due else WRITE
         if client.is_last:
             client.linger()
         # A socket is writable at once: the next request queues behind those of other clients.
@@ -226,6 +218,12 @@ class SharingWorker(ThreadWorker):  # type: ignore[misc]
         waiting = list(self._waiting.values())
         waiting.sort(key=lambda client: (not client.is_idle, client.deadline))
         return any(self._cut_off(client) for client in waiting)
+
+    def _seconds_until_due(self) -> float:
+        """Return how long the main thread may wait: a second, in which no new response gets due."""
+        if not self._kept_back:
+            return 1.0
+        return min(1.0, max(0.0, self._kept_back[0].due - time.monotonic()))
 
     def _send_due(self, now: float) -> None:
         """Let threads send the responses that have been kept back for long enough."""

@@ -3,8 +3,7 @@
 It gets what to do as JSON in its first line of standard input, says `ready`, and goes on until its
 input ends. Then it prints the statuses it got, and the processor time it took, as JSON.
 
-It has the lowest priority, because elsewhere it would take nothing of the service's processors: it
-sends the next request in the time that nobody else wants.
+It has the lowest priority, because elsewhere it would take nothing of the service's processors.
 """
 
 from __future__ import annotations
@@ -60,7 +59,7 @@ class Request(NamedTuple):
 class Held(NamedTuple):
     """Connections that are kept open after some bytes."""
 
-    count: int
+    connections: int
     data: str
 
 
@@ -103,7 +102,7 @@ class Abuser:
         """Start, say so, and go on until the end of standard input."""
         with ExitStack() as stack:
             for held in self._plan.held:
-                for _ in range(held.count):
+                for _ in range(held.connections):
                     with suppress(OSError):
                         connection = self._door.connect(ADDRESS)
                         connection.connect()
@@ -144,7 +143,7 @@ class Abuser:
 
 def main() -> None:
     """Misbehave as standard input says."""
-    os.nice(int(os.environ.get("ABUSER_NICE", "19")))
+    os.nice(19)
     told: dict[str, Any] = json.loads(sys.stdin.readline())
     request, raw, held = told["plan"]
     plan = Plan(request and Request(*request), raw, tuple(Held(*each) for each in held))

