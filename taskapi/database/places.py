@@ -23,8 +23,8 @@ STALL = 0.5
 # The same for a user who is alone and has all other threads: seconds since one was free.
 OWN_STALL = 2.0
 # Seconds of threads that a user's requests may use beyond one thread all the time, running and
-# waiting, while other users send requests. After them the user has one place, and no request waits
-# for it: a burst is served, and a flood leaves the other threads to others.
+# waiting, while other users send requests. After them the user has half the share, and no request
+# waits for it: a burst is served, and a flood leaves the other threads to others.
 ALLOWANCE = 1.0
 # Seconds. While a statement of the user takes longer, no request waits for a place.
 LONG = 0.15
@@ -153,7 +153,9 @@ class Places:
         while user:
             is_alone = self._is_alone(user)
             is_over = not is_alone and share.used > ALLOWANCE
-            places = self._alone if is_alone else 1 if is_over else self._share
+            places = max(1, self._share // 2) if is_over else self._share
+            if is_alone:
+                places = self._alone
             if len(share.started) < places:
                 return
             since = time.monotonic()

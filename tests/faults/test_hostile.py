@@ -30,7 +30,7 @@ def test_normal_users_are_served(own_url: str, make_service: MakeService, kind: 
     service.start()
     with psycopg.connect(own_url, autocommit=True) as database:
         place = Place(service, directly(service), database)
-        conclude(kind, measure(place, kind, choose(2, 8), choose(1, 2)))
+        conclude(kind, measure(place, kind, choose(2, 6), choose(1, 2)))
 
 
 def test_a_silent_database_is_a_503_in_time(

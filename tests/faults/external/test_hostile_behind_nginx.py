@@ -45,7 +45,7 @@ def test_normal_users_are_served_behind_nginx(
     service.start()
     with Nginx([service.port]) as nginx, psycopg.connect(own_url, autocommit=True) as database:
         place = place_behind(nginx, service, database)
-        conclude(kind, measure(place, kind, choose(2, 8), choose(1, 2)), WHERE)
+        conclude(kind, measure(place, kind, choose(2, 6), choose(1, 2)), WHERE)
 
 
 def test_a_silent_database_is_a_503_in_time_behind_nginx(
