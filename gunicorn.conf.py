@@ -132,6 +132,7 @@ def post_worker_init(worker: Any) -> None:
     metrics = worker.wsgi.extensions["taskapi.metrics"]
     metrics.watch_pool()
     worker.count_refusal = metrics.count_refusal
+    worker.refusal_delay = _config.refusal_delay
     # Exclude what exists now from garbage collection: scanning it stops all threads for 20 ms.
     gc.collect()
     gc.freeze()

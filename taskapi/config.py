@@ -57,6 +57,7 @@ class Config:
     max_tasks: int
     public_url: str | None
     signups_per_minute: int
+    refusal_delay: int
     cors_origins: tuple[str, ...]
     log_level: str
     log_format: str
@@ -100,6 +101,7 @@ def load_config(environ: Mapping[str, str] = os.environ) -> Config:
         public_url=_base_url(environ, "PUBLIC_URL"),
         max_tasks=_integer(environ, "MAX_TASKS", 100_000, 1, 10**9),
         signups_per_minute=_integer(environ, "SIGNUPS_PER_MINUTE", 20, 1, 1_000_000),
+        refusal_delay=_integer(environ, "REFUSAL_DELAY", 1, 0, 10),
         cors_origins=_origins(environ, "CORS_ORIGINS"),
         log_level=_choice(environ, "LOG_LEVEL", "info", LOG_LEVELS),
         log_format=_choice(environ, "LOG_FORMAT", "auto", ("auto", "json", "text")),

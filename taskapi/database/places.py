@@ -22,11 +22,12 @@ ALONE = 1.0
 STALL = 0.5
 # The same for a user who is alone and has all other threads: seconds since one was free.
 OWN_STALL = 2.0
-# Seconds. A user whose latest statements took longer has half the share. While one takes longer, no
-# request waits for a place: it would take a thread from others.
+# Seconds of threads that a user's requests may use beyond one thread all the time, running and
+# waiting, while other users send requests. After them the user has half the share, and no request
+# waits for it: a burst is served, and a flood leaves the other threads to others.
+ALLOWANCE = 1.0
+# Seconds. While a statement of the user takes longer, no request waits for a place.
 LONG = 0.15
-# How much the latest statement counts in the average, and for how many seconds the average counts.
-WEIGHT, MEMORY = 0.3, 10.0
 # How many users are remembered at least, before those without recent statements are forgotten.
 REMEMBERED = 1000
 
@@ -37,29 +38,38 @@ class _Share:
     def __init__(self) -> None:
         # When each statement under way began.
         self.started: list[float] = []
-        self._average = 0.0
+        self._used = 0.0
         self._at = time.monotonic()
 
     @property
-    def is_recent(self) -> bool:
-        """Whether the user has a statement under way, or had one lately."""
-        return bool(self.started) or time.monotonic() - self._at < MEMORY
+    def used(self) -> float:
+        """The seconds of threads that the user has used lately, beyond one thread all the time."""
+        now = time.monotonic()
+        under_way = sum(now - started for started in self.started)
+        return max(0.0, self._used + under_way - (now - self._at))
 
     @property
-    def is_long(self) -> bool:
-        """Whether the user's latest statements took long."""
-        return self.is_recent and self._average > LONG
+    def is_recent(self) -> bool:
+        """Whether there is something to remember."""
+        return bool(self.started) or self.used > 0
 
     @property
     def latest_event(self) -> float:
         """When its oldest statement under way began, or a later one ended."""
         return max(self.started[0], self._at)
 
+    def note(self, since: float) -> None:
+        """Note that a request has waited, or that a statement ran, since this moment."""
+        now = time.monotonic()
+        used = max(0.0, self._used - (now - self._at)) + now - since
+        # Not for ever: a user who was alone may have used all threads for an hour.
+        self._used = min(used, 2 * ALLOWANCE)
+        self._at = now
+
     def end(self, started: float) -> None:
         """Note that a statement has ended."""
         self.started.remove(started)
-        self._at = time.monotonic()
-        self._average += WEIGHT * (self._at - started - self._average)
+        self.note(started)
 
 
 class Places:
@@ -142,15 +152,19 @@ class Places:
         deadline = time.monotonic() + PATIENCE
         while user:
             is_alone = self._is_alone(user)
-            places = max(1, self._share // 2) if share.is_long else self._share
-            if len(share.started) < (self._alone if is_alone else places):
-                return
-            left = min(deadline, share.started[0] + LONG) - time.monotonic()
+            is_over = not is_alone and share.used > ALLOWANCE
+            places = max(1, self._share // 2) if is_over else self._share
             if is_alone:
-                left = ALONE
-            elif left <= 0:
+                places = self._alone
+            if len(share.started) < places:
+                return
+            since = time.monotonic()
+            left = ALONE if is_alone else min(deadline, share.started[0] + LONG) - since
+            if is_over or left <= 0:
                 raise TooManyRequests
             self._changed.wait(left)
+            if not is_alone:
+                share.note(since)
 
     def _leave(self) -> None:
         self._inside -= 1

@@ -32,15 +32,18 @@ class Client:
     """One connection. Reading and writing never block.
 
     It stands in for the socket that gunicorn writes responses to: `sendall` keeps what the kernel
-    does not take.
+    does not take, and a 429 for `refusal_delay` seconds.
     """
 
-    def __init__(self, cfg: Any, connection: socket, address: Any, server: Any) -> None:
+    def __init__(
+        self, cfg: Any, connection: socket, address: Any, server: Any, refusal_delay: int
+    ) -> None:
         connection.setblocking(False)
         self.cfg = cfg
         self.connection = connection
         self.client = address
         self.server = server
+        self.refusal_delay = refusal_delay
         # An empty source: gunicorn's parser reads the bytes that `receive` puts into its buffer.
         self.parser = http.get_parser(cfg, iter(()), address)
         self.unsent = bytearray()
@@ -55,6 +58,8 @@ class Client:
         # No request follows the one that is being answered.
         self.is_last = False
         self.is_lingering = False
+        # When the response may be sent, if it is one that is kept back.
+        self.due = 0.0
         self.deadline = time.monotonic() + cfg.keepalive
         self._started: float | None = None
         self._discarded = 0
@@ -112,7 +117,7 @@ class Client:
 
     def sendall(self, data: bytes) -> None:
         """Send data, as far as the kernel takes it now."""
-        if not self.unsent:
+        if not self.unsent and not self._keep_back(data):
             data = data[self._send(data) :]
         if data:
             self.unsent += data
@@ -121,6 +126,7 @@ class Client:
 
     def flush(self) -> bool:
         """Send on. Returns False if something is left."""
+        self.due = 0.0
         del self.unsent[: self._send(self.unsent)]
         if self.unsent:
             self.deadline = time.monotonic() + SEND_SECONDS
@@ -157,6 +163,16 @@ class Client:
     @property
     def _buffered(self) -> int:
         return int(self.parser.unreader.buf.getbuffer().nbytes)
+
+    def _keep_back(self, data: bytes) -> bool:
+        """Tell whether the response waits, whose first bytes these may be: a 429 does.
+
+        Otherwise a client that repeats at once what was refused would keep the processors busy with
+        refusals.
+        """
+        if self.refusal_delay and data.startswith(b"HTTP/") and data[9:12] == b"429":
+            self.due = time.monotonic() + self.refusal_delay
+        return self.due > 0
 
     def _read_head(self) -> bool:
         """Let gunicorn's parser read the head, once all of it has come."""

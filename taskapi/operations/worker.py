@@ -2,7 +2,7 @@
 
 A thread gets a connection only when there is something to do: it reads what has come, handles the
 request if all of it is there, and writes what the kernel takes. The rest waits in an epoll, with a
-deadline. Not for TLS, which is the proxy's.
+deadline; so does a 429 that is kept back. Not for TLS, which is the proxy's.
 
 It relies on these parts of gunicorn 27.0: ThreadWorker's poller, method_queue, set_accept_enabled,
 wait_for_and_dispatch_events and handle_request; Worker's nr, alive, notify and is_parent_alive; the
@@ -13,10 +13,12 @@ _expected_100_continue.
 from __future__ import annotations
 
 import errno
+import math
 import mmap
 import select
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from socket import socket
@@ -45,6 +47,8 @@ MAX_HELD_BYTES = 32 * 1024 * 1024
 
 READ = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT if hasattr(select, "epoll") else 0
 WRITE = select.EPOLLOUT | select.EPOLLONESHOT if hasattr(select, "epoll") else 0
+# Nothing but the end of the connection.
+KEEP_BACK = select.EPOLLONESHOT if hasattr(select, "epoll") else 0
 
 
 def forget_clients(age: int) -> None:
@@ -63,6 +67,8 @@ class SharingWorker(ThreadWorker):  # type: ignore[misc]
     alive: bool
     # Counts a request that gunicorn refused, by status. gunicorn.conf.py sets it.
     count_refusal: Callable[[int], None] = staticmethod(lambda _status: None)
+    # Seconds, at least one or none. gunicorn.conf.py sets it.
+    refusal_delay = 0
 
     def run(self) -> None:
         """Serve until the worker is told to stop, then finish what is under way."""
@@ -73,6 +79,8 @@ class SharingWorker(ThreadWorker):  # type: ignore[misc]
         self._waiting: dict[int, Client] = {}
         self.keepalived_conns = self._waiting
         self._held = 0
+        # Clients whose response is kept back, in the order in which it is due.
+        self._kept_back: deque[Client] = deque()
         self._count(0)
         self.poller.register(
             self.method_queue.fileno(), select.EPOLLIN, self.method_queue.run_callbacks
@@ -82,8 +90,10 @@ class SharingWorker(ThreadWorker):  # type: ignore[misc]
             threading.Thread(target=self._serve, daemon=True).start()
         while self.alive and self.is_parent_alive():
             self.notify()
-            self.wait_for_and_dispatch_events(1.0)
-            self._close_overdue(time.monotonic())
+            self.wait_for_and_dispatch_events(self._seconds_until_due())
+            now = time.monotonic()
+            self._send_due(now)
+            self._close_overdue(now)
         self.alive = False
         self._count(0)
         self.set_accept_enabled(False)
@@ -115,7 +125,7 @@ class SharingWorker(ThreadWorker):  # type: ignore[misc]
                 self.log.error("No client can be accepted: %s", error.strerror)
                 time.sleep(EXHAUSTED)
             return False
-        client = Client(self.cfg, connection, address, listener.getsockname())
+        client = Client(self.cfg, connection, address, listener.getsockname(), self.refusal_delay)
         self._count(1)
         self._wait(client, READ, self._epoll.register)
         return True
@@ -138,6 +148,8 @@ class SharingWorker(ThreadWorker):  # type: ignore[misc]
                 event = 0
             if event:
                 self._wait(client, event, self._epoll.modify)
+                if event == KEEP_BACK:
+                    self._kept_back.append(client)
             else:
                 self._close(client)
 
@@ -153,8 +165,8 @@ class SharingWorker(ThreadWorker):  # type: ignore[misc]
             return 0
         if client.is_lingering or not self._answer(client):
             return READ
-        if client.unsent and not client.flush():
-            return WRITE
+        if client.unsent and (client.due or not client.flush()):
+            return KEEP_BACK if client.due else WRITE
         if client.is_last:
             client.linger()
         # A socket is writable at once: the next request queues behind those of other clients.
@@ -207,6 +219,20 @@ class SharingWorker(ThreadWorker):  # type: ignore[misc]
         waiting.sort(key=lambda client: (not client.is_idle, client.deadline))
         return any(self._cut_off(client) for client in waiting)
 
+    def _seconds_until_due(self) -> float:
+        """Return how long the main thread may wait: a second, in which no new response gets due."""
+        if not self._kept_back:
+            return 1.0
+        return min(1.0, max(0.0, self._kept_back[0].due - time.monotonic()))
+
+    def _send_due(self, now: float) -> None:
+        """Let threads send the responses that have been kept back for long enough."""
+        while self._kept_back and self._kept_back[0].due <= now:
+            client = self._kept_back.popleft()
+            with self._lock:
+                if self._waiting.get(client.fileno()) is client:
+                    self._epoll.modify(client.fileno(), WRITE)
+
     def _close_overdue(self, now: float) -> None:
         for client in list(self._waiting.values()):
             if client.deadline <= now:
@@ -217,6 +243,7 @@ class SharingWorker(ThreadWorker):  # type: ignore[misc]
         deadline = now + self.cfg.graceful_timeout
         while self.nr_conns and time.monotonic() < deadline:
             self.notify()
+            self._send_due(math.inf)
             for client in list(self._waiting.values()):
                 allowed = STOP_IDLE_SECONDS if client.is_idle else STOP_SECONDS
                 if time.monotonic() >= min(client.deadline, now + allowed):

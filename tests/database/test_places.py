@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from threading import Event
 
 import psycopg
 
@@ -110,3 +111,41 @@ def test_a_user_who_is_alone_may_use_what_nobody_else_does(
         answers = [threads.submit(user.request, "GET", "?limit=1000") for _ in range(200)]
         statuses = Counter(answer.result().status_code for answer in answers)
     assert statuses == {200: 200}
+
+
+def test_a_flood_of_one_user_is_refused_and_others_are_served(
+    make_service: MakeService, own_url: str
+) -> None:
+    """What a burst may do, and no user for long while there are others."""
+    service = make_service(DATABASE_URL=own_url, WEB_CONCURRENCY="1")
+    service.start()
+    with (
+        service.client() as client,
+        psycopg.connect(own_url, autocommit=True) as database,
+        ThreadPoolExecutor(8) as threads,
+    ):
+        user, other = Account.insert(client, database), Account.insert(client, database)
+        path = f"/{user.create()['id']}"
+        is_over = Event()
+        statuses: Counter[int] = Counter()
+
+        def flood() -> None:
+            while not is_over.is_set():
+                answer = user.request("PUT", path, json={"title": "again"})
+                statuses[answer.status_code] += 1
+
+        floods = [threads.submit(flood) for _ in range(8)]
+
+        def is_refused() -> bool:
+            assert other.request("GET").status_code == 200
+            return statuses[429] > 0
+
+        wait_until("a refusal", is_refused)
+        is_over.set()
+        for each in floods:
+            each.result()
+        assert set(statuses) == {200, 429}
+        # One request after the other is no flood, also now.
+        for _ in range(20):
+            assert other.request("GET").status_code == 200
+            assert user.request("PUT", path, json={"title": "later"}).status_code == 200

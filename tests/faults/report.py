@@ -50,13 +50,18 @@ HOSTILE = Table(
     "hostile",
     (
         "Abuse",
-        "Requests",
+        "Its requests/s",
+        "Served",
+        "Users' requests",
         "Failed",
         "p95 without",
         "p95 beside it",
         "Ratio",
-        "Memory before",
-        "Peak",
+        "Back after",
+        "Processors without",
+        "beside it",
+        "Memory without",
+        "beside it",
     ),
 )
 

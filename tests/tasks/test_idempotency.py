@@ -405,7 +405,7 @@ def test_an_old_key_is_replayed_until_it_is_deleted(
     key, body = new_key(), {"title": "t"}
     first = post(user, key, body)
     database.execute(
-        "UPDATE idempotency_keys SET created_at = created_at - interval '30 h' WHERE key = %s",
+        "UPDATE idempotency_keys SET created_at = now() - interval '30 h' WHERE key = %s",
         [key],
     )
     insert_keys(database, user, 5, "25 h")
