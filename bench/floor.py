@@ -93,11 +93,12 @@ def write_script(request: Request) -> tuple[str, dict[str, str]]:
     file, user = _FILES[request.name]
     signed = Signer([derive_key(JWT_SECRET)], _LONGEST).sign("taskapi_user", user_id(user))
     parameters = {**_PARAMETERS, "user_id": user_id(user), **signed}
-    # A task is toggled without a body, and listed whether it is completed or not.
-    parameters["completed"] = None
+    # A task is toggled without a body, and listed without a filter.
+    unset = ["completed", "due_from", "due_to", "label", "priority_from", "priority_to"]
+    parameters |= dict.fromkeys(unset)
     task = {"title": _TITLE, "description": _DESCRIPTION}
     parameters["changes"] = json.dumps(task)
-    parameters["members"] = json.dumps({**task, "completed": False})
+    parameters["members"] = json.dumps({**task, "completed": False, "priority": 0, "labels": []})
     used: dict[str, str] = {}
 
     def substitute(found: re.Match[str]) -> str:

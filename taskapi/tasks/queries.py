@@ -67,6 +67,7 @@ ABOUT_A_CHANGE = (
 # What it means if a task can't be created.
 VIOLATIONS = (
     Violation(errors.ForeignKeyViolation, "tasks_user_id_fkey", UnknownUser),
+    Violation(errors.ForeignKeyViolation, "idempotency_keys_user_id_fkey", UnknownUser),
     # The trigger's that counts a user's tasks.
     Violation(errors.IntegrityConstraintViolation, "tasks_of_user_max", TooManyTasks),
 )

@@ -121,7 +121,7 @@ class Flag(fields.Field[bool]):
 
 
 class Integer(fields.Field[int]):
-    """A JSON number that is whole, from `low` to `high`. `true` and `1.0` are not whole numbers."""
+    """A whole JSON number from `low` to `high`. `1.0` is one, as in JSON Schema; `true` is none."""
 
     default_error_messages = {
         "required": "Field required",
@@ -134,9 +134,9 @@ class Integer(fields.Field[int]):
         self.low, self.high = low, high
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> int:
-        if type(value) is not int or not self.low <= value <= self.high:
+        if type(value) not in (int, float) or not self.low <= value <= self.high or value % 1:
             raise self.make_error("invalid", low=self.low, high=self.high)
-        return value
+        return int(value)
 
 
 class Date(Text):

@@ -15,8 +15,11 @@ from tests.faults.hostile import (
     conclude,
     conclude_silence,
     directly,
+    fail_logins,
+    hold_half_heads,
     measure,
     measure_silence,
+    write_one_task,
 )
 from tests.faults.report import choose
 from tests.support.fixtures import MakeService
@@ -24,7 +27,15 @@ from tests.support.fixtures import MakeService
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+# The others take the gate too long: `make test-long` and `make hostile`.
+IN_SHORT = {write_one_task, fail_logins, hold_half_heads}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [kind if kind in IN_SHORT else pytest.param(kind, marks=pytest.mark.long) for kind in KINDS],
+    ids=lambda kind: kind.__name__,
+)
 def test_normal_users_are_served(own_url: str, make_service: MakeService, kind: Kind) -> None:
     service = make_service(DATABASE_URL=own_url, **DEPLOYED)
     service.start()

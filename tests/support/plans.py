@@ -144,7 +144,7 @@ EXPECTED = {
         "taskapi_user", {"tasks_pkey"}, {"completed": None, "versions": None}, buffers=400
     ),
     "create_provider_user": Expected("taskapi_user", params={"provider_email": "p@example.com"}),
-    "create_task": Expected("taskapi_user", params={"members": TASK}, buffers=300),
+    "create_task": Expected("taskapi_user", params={"members": TASK}, buffers=500),
     "create_task_once": Expected(
         "taskapi_user",
         {"idempotency_keys_pkey", "idempotency_keys_user_id_created_at_idx"},

@@ -12,7 +12,7 @@ import pytest
 from tests.support.accounts import Account
 from tests.support.checks import assert_error, assert_faults
 from tests.support.feeds import Follower, read_changes
-from tests.support.service import run_command
+from tests.support.service import SECRET, run_command
 
 Connection = psycopg.Connection[Any]
 
@@ -191,7 +191,7 @@ def test_a_token_older_than_what_is_kept_starts_over(
         [user.id],
     )
     database.execute("UPDATE clocks SET at = now() WHERE user_id = %s", [user.id])
-    done = run_command("-m", "taskapi", "purge", DATABASE_URL=database_url, JWT_SECRET="x" * 32)
+    done = run_command("-m", "taskapi", "purge", DATABASE_URL=database_url, JWT_SECRET=SECRET)
     assert done.returncode == 0, done.stderr
     assert "deleted 1 traces of deleted tasks" in done.stdout
     response = user.request("GET", "/changes", params={"since": old})
@@ -222,7 +222,7 @@ def test_a_page_that_ended_among_deletions_which_are_purged(
     assert (len(some["changes"]), some["more"]) == (2, True)
     rest = read_changes(user, some["next"])
     assert (len(rest["changes"]), rest["more"]) == (1, False)
-    done = run_command("-m", "taskapi", "purge", DATABASE_URL=database_url, JWT_SECRET="x" * 32)
+    done = run_command("-m", "taskapi", "purge", DATABASE_URL=database_url, JWT_SECRET=SECRET)
     assert done.returncode == 0, done.stderr
     assert user.request("GET", "/changes", params={"since": some["next"]}).status_code == 410
     assert read_changes(user, rest["next"])["changes"] == []
@@ -237,7 +237,7 @@ def test_a_deletion_of_a_user_whose_clock_is_gone_is_purged(
         [user.id],
     )
     database.execute("DELETE FROM clocks WHERE user_id = %s", [user.id])
-    done = run_command("-m", "taskapi", "purge", DATABASE_URL=database_url, JWT_SECRET="x" * 32)
+    done = run_command("-m", "taskapi", "purge", DATABASE_URL=database_url, JWT_SECRET=SECRET)
     assert done.returncode == 0, done.stderr
     assert "deleted 1 traces of deleted tasks" in done.stdout
 
@@ -248,9 +248,7 @@ def test_a_reset_makes_every_older_token_invalid(make_service: Any, own_url: str
     with service.client() as client:
         user = Account.insert(client, own_url)
         old = read_changes(user)["next"]
-        done = run_command(
-            "-m", "taskapi", "reset-feeds", DATABASE_URL=own_url, JWT_SECRET="x" * 32
-        )
+        done = run_command("-m", "taskapi", "reset-feeds", DATABASE_URL=own_url, JWT_SECRET=SECRET)
         assert done.returncode == 0, done.stderr
         assert user.request("GET", "/changes", params={"since": old}).status_code == 410
         assert read_changes(user, read_changes(user)["next"])["changes"] == []

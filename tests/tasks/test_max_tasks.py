@@ -15,6 +15,7 @@ from tests.support.checks import assert_error
 from tests.support.fixtures import MakeService
 from tests.support.service import PATIENT
 
+UNLIMITED = {**PATIENT, "DB_POOL_USER_MAX": "100"}
 FULL = "You have as many tasks as you may: delete some first"
 
 
@@ -32,7 +33,7 @@ def create(user: Account, number: int) -> httpx.Response:
 
 @pytest.mark.one_server
 def test_it_is_exact_under_concurrency(make_service: MakeService, own_url: str) -> None:
-    service = make_service(DATABASE_URL=own_url, MAX_TASKS="50", **PATIENT)
+    service = make_service(DATABASE_URL=own_url, MAX_TASKS="50", **UNLIMITED)
     service.start()
     with service.client() as client:
         user = Account.insert(client, own_url)

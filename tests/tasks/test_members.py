@@ -28,7 +28,7 @@ DEFAULTS: dict[str, Any] = {"due_on": None, "priority": 0, "labels": [], "positi
 
 GOOD: list[tuple[str, Any]] = [
     *(("due_on", value) for value in ("0001-01-01", "9999-12-31", "2028-02-29", None)),
-    *(("priority", value) for value in range(10)),
+    *(("priority", value) for value in (*range(10), 1.0)),
     *(
         ("labels", value)
         for value in ([], ["x"], ["x" * 50, "𝄞" * 50], [str(n) for n in range(20)])
@@ -48,7 +48,7 @@ BAD: list[tuple[str, Any]] = [
             "2026-01-1\u2164",
         )
     ),
-    *(("priority", value) for value in (-1, 10, "1", 1.0, True, None, [1])),
+    *(("priority", value) for value in (-1, 10, "1", 1.5, True, None, [1])),
     *(("labels", value) for value in (None, "a", {"a": 1}, ["a", "a"], [""], ["x" * 51], [None])),
     *(
         ("labels", value)
